@@ -1,0 +1,85 @@
+# make mount    set up, build, and mount an ipcfs at IPC (/tmp/ipc)
+# make umount   take it off again
+# make test     set up and run all checks, on real mounts
+# make bench    measure
+# make install  the command to PREFIX/bin (/usr/local/bin)
+
+IPC        ?= /tmp/ipc
+MOUNT_OPTS ?=
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+GO         ?= go
+VERSION    ?= $(shell git describe --tags --dirty 2>/dev/null)
+BIN        := bin/ipcfs
+
+# A build asks git for the commit and fails where git refuses, in a tree of another user's say.
+export GOFLAGS := $(GOFLAGS) -buildvcs=$(shell git rev-parse --verify -q HEAD >/dev/null 2>&1 && echo auto || echo false)
+LDFLAGS    = $(if $(VERSION),-X main.version=$(VERSION))
+TEST_FLAGS = -timeout 20m
+
+.DEFAULT_GOAL := build
+.PHONY: build mount umount test bench install clean setup-go setup-fuse setup-test
+
+build: setup-go
+	@mkdir -p bin
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/ipcfs
+
+mount: setup-fuse build
+	@if [ -e '$(IPC)/.ipcfs/version' ]; then \
+		echo 'An ipcfs is already mounted at $(IPC).'; \
+	else \
+		[ -d '$(IPC)' ] || mkdir -p '$(IPC)' 2>/dev/null || :; \
+		$(BIN) mount $(if $(MOUNT_OPTS),-o '$(MOUNT_OPTS)') '$(IPC)' && echo 'Mounted at $(IPC).'; \
+	fi
+	@echo 'Try:'
+	@echo '  echo hello > $(IPC)/mailboxes/jobs         # send a message'
+	@echo '  cat $(IPC)/mailboxes/jobs                  # receive it'
+	@echo '  cat $(IPC)/mailboxes/jobs &                # wait for the next one'
+	@echo '  cat $(IPC)/.ipcfs/waiters                  # see who waits'
+	@echo '  echo world > $(IPC)/mailboxes/jobs         # and wake it'
+
+umount: build
+	@$(BIN) umount '$(IPC)'
+
+# Race detector first; then without it and on one processor, where other interleavings happen.
+test: setup-fuse setup-test setup-go
+	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt wants to change:" $$unformatted >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	CGO_ENABLED=1 $(GO) test -race -count=1 $(TEST_FLAGS) ./...
+	GOMAXPROCS=1 $(GO) test -count=1 $(TEST_FLAGS) ./...
+
+bench: setup-fuse setup-go
+	$(GO) run ./tests/bench
+
+install: build
+	install -D -m 755 $(BIN) '$(DESTDIR)$(PREFIX)/bin/ipcfs'
+
+clean:
+	rm -rf bin
+
+setup-go:
+	@command -v $(GO) >/dev/null || { echo 'make: Go 1.26 or later is needed' >&2; exit 1; }
+
+# packages MISSING: install these Debian packages, or say what is missing.
+packages = \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing:$$missing"; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >&2 </dev/null; \
+	else \
+		echo "make: missing packages (Debian names), to be installed by root:$$missing" >&2; exit 1; \
+	fi
+
+setup-fuse:
+	@missing=; \
+	command -v fusermount3 >/dev/null || missing="$$missing fuse3"; \
+	[ -z "$$missing" ] || { $(packages); }
+	@[ -e /dev/fuse ] || { [ "$$(id -u)" = 0 ] && modprobe fuse 2>/dev/null && [ -e /dev/fuse ]; } || \
+		{ echo 'make: no /dev/fuse: load the module fuse, or give the container that device and CAP_SYS_ADMIN' >&2; exit 1; }
+
+setup-test:
+	@missing=; \
+	command -v python3 >/dev/null || missing="$$missing python3"; \
+	command -v gcc >/dev/null || missing="$$missing gcc"; \
+	echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
+	[ -z "$$missing" ] || { $(packages); }

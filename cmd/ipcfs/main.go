@@ -1,0 +1,103 @@
+// Command ipcfs mounts inter-process communication as files.
+//
+// A failure is one line on standard error and exit status 1; a mistake on the
+// command line is exit status 2.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main with its surroundings as arguments; it returns the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	if err == nil {
+		return 0
+	}
+	// errors.Join speaks in lines.
+	fmt.Fprintf(stderr, "ipcfs: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	var usage usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(stderr, "Try '%s --help'.\n", usage.command)
+		return 2
+	}
+	return 1
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ipcfs",
+		Short: "Inter-process communication as files",
+		Long: `ipcfs mounts inter-process communication as files: mailboxes, pipes,
+semaphores and shared memory that any program uses by open, read, write and
+poll, from any language.`,
+		Version:       describeVersion(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noSuchCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{cmd.CommandPath(), err}
+	})
+	root.AddCommand(
+		mountCommand(),
+		umountCommand(),
+		versionCommand(),
+	)
+	return root
+}
+
+// A usageError is a mistake on the command line of command.
+type usageError struct {
+	command string
+	err     error
+}
+
+func (u usageError) Error() string { return u.err.Error() }
+func (u usageError) Unwrap() error { return u.err }
+
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	words := fmt.Sprintf("unknown command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2
+	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+		words += ", did you mean " + strings.Join(s, " or ") + "?"
+	}
+	return usageError{cmd.CommandPath(), errors.New(words)}
+}
+
+// oneDirectory wants exactly the argument DIR.
+func oneDirectory(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return usageError{cmd.CommandPath(), fmt.Errorf("%s: which directory?", cmd.Name())}
+	case len(args) > 1:
+		return usageError{cmd.CommandPath(), fmt.Errorf("%s: one directory, not %d: %s", cmd.Name(), len(args), strings.Join(args, " "))}
+	}
+	return nil
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{cmd.CommandPath(), fmt.Errorf("%s: unexpected argument %q", cmd.Name(), args[0])}
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package fs
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"ipcfs/objects"
+)
+
+// policyFile is the control file of the named policy: reading gives the value and a
+// newline, writing sets it.
+func policyFile(name string) spec {
+	return spec{
+		name: name,
+		mode: 0o644,
+		show: func(_ *FS, o *object) []byte {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return []byte(o.impl.Policy(name) + "\n")
+		},
+		set: func(f *FS, o *object, _ objects.Caller, value string) syscall.Errno {
+			done, wake, errno := o.setPolicy(f.now(), name, value)
+			f.finish(done)
+			f.wake(wake)
+			return errno
+		},
+	}
+}
+
+func (o *object) setPolicy(now objects.Time, name, value string) (objects.Finished, []uint64, syscall.Errno) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	done, errno := o.impl.SetPolicy(now, name, value)
+	return done, o.woken(), errno
+}
+
+// flush discards what the object holds, whatever is written.
+func flush(f *FS, o *object, c objects.Caller, _ string) syscall.Errno {
+	k := &call{fs: f, object: o, silent: true}
+	k.Op, k.Caller = objects.Flush, c
+	f.submit(k)
+	return k.Errno
+}
+
+func showStat(_ *FS, o *object) []byte {
+	o.mu.Lock()
+	counters := o.impl.Stat()
+	o.mu.Unlock()
+	var b []byte
+	for _, c := range counters {
+		b = fmt.Appendf(b, "%s %d\n", c.Name, c.Value)
+	}
+	return b
+}
+
+func showWaiters(f *FS, o *object) []byte {
+	var b []byte
+	for _, w := range f.waiters(o) {
+		b = append(append(b, w...), '\n')
+	}
+	return b
+}
+
+// waiters returns a line for each request parked in o: pid, uid, command, operation
+// and seconds waited.
+func (f *FS) waiters(o *object) []string {
+	type waiter struct {
+		objects.Caller
+		op    objects.Op
+		since objects.Time
+	}
+	var ws []waiter
+	o.mu.Lock()
+	for r := range o.impl.Waiters() {
+		ws = append(ws, waiter{r.Caller, r.Op, r.Since})
+	}
+	o.mu.Unlock()
+	now := f.now()
+	var lines []string
+	for _, w := range ws {
+		pid, command := process(w.Pid)
+		lines = append(lines, fmt.Sprintf("%d %d %s %s %.1f", pid, w.Uid, command, w.op, float64(now-w.since)/1e9))
+	}
+	return lines
+}
+
+// process returns the process that the thread belongs to and its command name, the
+// number itself and "?" if /proc does not tell: proc_pid_status(5). White space in
+// the name becomes an underscore, so that lines split into fields.
+func process(thread uint32) (pid uint32, command string) {
+	pid, command = thread, "?"
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	if err != nil {
+		return pid, command
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "Tgid:"); ok {
+			fmt.Sscan(value, &pid)
+			break
+		}
+	}
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
+		command = strings.Join(strings.Fields(string(comm)), "_")
+	}
+	return pid, command
+}

@@ -1,0 +1,27 @@
+// Package fs is the tree of files and the FUSE front: it turns the kernel's
+// requests into requests of objects.
+//
+// # The way of a request
+//
+// A blocking read goes FUSE_READ → [fusedev.Conn] → handle → object.Submit, which
+// finds the mailbox empty and parks the request: there is nothing to reply yet.
+// Later a writer's Submit pops that reader, hands the message over and returns both
+// requests as finished; the writer's thread sends both replies ([FS.finish]).
+//
+// # Nodes
+//
+// The kernel holds a lock of its inode while a write is in progress. A writer
+// parked on a full mailbox would therefore hang every chmod, rm and second writer
+// of that inode, beyond the reach of SIGKILL. So one file has many nodes: LOOKUP
+// answers with a fresh node number whenever a thread other than the last one asks,
+// or the last one is in use, and all of them show the same inode number
+// ([FS.nodeFor]). A node that a thread got from LOOKUP is then its own: nobody else
+// can open it and park a write on it. The one way round, reopening a descriptor
+// through /proc/PID/fd, is refused with ESTALE while a write is parked.
+//
+// # Locks
+//
+// FS.mu guards the tree: names, nodes, owners, modes. Each object has a mutex of its
+// own that serialises the calls on it. FS.mu may be held when an object's mutex is
+// taken, never the other way round. Replies are written with neither held.
+package fs

@@ -1,0 +1,273 @@
+package fs
+
+import (
+	"slices"
+	"sync/atomic"
+	"syscall"
+
+	"ipcfs/fs/fusedev"
+	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// A file is an entry that is not a directory: an endpoint, a control file, or one
+// of .ipcfs.
+type file struct {
+	inode
+	object *object // nil in .ipcfs
+	spec   *spec
+	locks  atomic.Pointer[fileLocks]
+}
+
+// attr shows what the object holds on its endpoints. Control files have no size, as
+// those of cgroupfs have none.
+func (e *file) attr(out *fuse.Attr) {
+	if e.object == nil {
+		return
+	}
+	held := e.object.held()
+	setTimes(out, held)
+	if e.spec.endpoint() {
+		out.Size = uint64(held.Bytes)
+	}
+}
+
+// A handle is an open file.
+type handle struct {
+	objects.Handle
+	file *file
+	node *node
+	fh   uint64
+	kh   uint64         // the kernel's name for it in poll notifications
+	seen objects.Events // what poll(2) was last told; guarded by object.mu
+	poll bool           // listed in object.polled; guarded by object.mu
+
+	text       *[]byte  // what a control file showed when it was last read from the start
+	lockOwners []uint64 // of fcntl(2) locks taken through it; guarded by its lockTable
+}
+
+// handleFor returns the handle that the kernel calls fh.
+func (f *FS) handleFor(fh uint64) *handle {
+	f.handlesMu.RLock()
+	defer f.handlesMu.RUnlock()
+	return f.handles[fh]
+}
+
+// openable is 0 if files of s can be opened with flags: EACCES for a wrong
+// direction, whoever asks.
+func (s *spec) openable(flags uint32) syscall.Errno {
+	mode := flags & syscall.O_ACCMODE
+	if mode != syscall.O_WRONLY && !s.readable() || mode != syscall.O_RDONLY && !s.writable() {
+		return syscall.EACCES
+	}
+	return 0
+}
+
+// newHandle makes the handle of an open(2) of e through n, and says with which
+// FOPEN flags the kernel is to treat it. FS.mu is held.
+func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
+	h := &handle{file: e, node: n}
+	mode := flags & syscall.O_ACCMODE
+	h.Reads = mode != syscall.O_WRONLY
+	h.Writes = mode != syscall.O_RDONLY
+	open := uint32(fuse.FOPEN_DIRECT_IO)
+	if e.spec.endpoint() {
+		nonblock := flags&syscall.O_NONBLOCK != 0
+		h.EOF = e.spec.eof && !nonblock
+		h.Seekable = !h.Writes && !nonblock
+		open |= fuse.FOPEN_PARALLEL_DIRECT_WRITES
+		if !h.Seekable {
+			// Without it a write on a read-write descriptor waits for a parked
+			// read of it in an unkillable sleep on the file position.
+			open |= fuse.FOPEN_STREAM
+		}
+		if h.Writes {
+			// FLUSH takes the inode's lock: a close(2) of one copy of the
+			// descriptor would hang while another's write is parked.
+			open |= fuse.FOPEN_NOFLUSH
+		}
+	}
+	n.opens++
+	f.handlesMu.Lock()
+	f.lastFh++
+	h.fh = f.lastFh
+	f.handles[h.fh] = h
+	f.handlesMu.Unlock()
+	return h, open
+}
+
+// ServeOpen implements fusedev.Handler.
+func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
+	k := &call{fs: f, conn: c, unique: in.Unique, reply: replyOpen}
+	errno := f.beginOpen(k, in.NodeId, in.Flags, in.Caller)
+	if errno != 0 {
+		c.Reply(in.Unique, errno)
+		return
+	}
+	f.submit(k)
+}
+
+// beginOpen prepares k to be submitted as the opening of node id.
+func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) syscall.Errno {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.nodes[id]
+	if n == nil {
+		return syscall.ESTALE
+	}
+	e, ok := n.entry.(*file)
+	if !ok {
+		return syscall.EISDIR
+	}
+	if errno := e.spec.openable(flags); errno != 0 {
+		return errno
+	}
+	if n.parked.Load() > 0 {
+		return syscall.ESTALE
+	}
+	h, open := f.newHandle(e, n, flags)
+	k.handle, k.object, k.openFlags = h, e.object, open
+	k.Op, k.Handle, k.Caller = objects.Open, &h.Handle, callerOf(caller)
+	k.Nonblock = flags&syscall.O_NONBLOCK != 0
+	return 0
+}
+
+// forgetHandle drops h, which its object does not know or no longer knows.
+func (f *FS) forgetHandle(h *handle) {
+	f.handlesMu.Lock()
+	delete(f.handles, h.fh)
+	f.handlesMu.Unlock()
+	f.mu.Lock()
+	h.node.opens--
+	f.mu.Unlock()
+}
+
+// close ends h: RELEASE was received, or its OPEN could not be answered.
+func (f *FS) close(h *handle) {
+	f.forgetHandle(h)
+	o := h.file.object
+	if o == nil || !h.file.spec.endpoint() {
+		return
+	}
+	o.mu.Lock()
+	if h.poll {
+		i := slices.Index(o.polled, h)
+		o.polled = slices.Delete(o.polled, i, i+1)
+	}
+	r := objects.Request{Op: objects.Close, Handle: &h.Handle, Tag: (*call)(nil)}
+	done := o.impl.Submit(f.now(), &r)
+	wake := o.woken()
+	o.mu.Unlock()
+	f.finish(done)
+	f.wake(wake)
+}
+
+func callerOf(c fuse.Caller) objects.Caller {
+	return objects.Caller{Pid: c.Pid, Uid: c.Uid, Gid: c.Gid}
+}
+
+// ServeRead implements fusedev.Handler.
+func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
+	h := f.handleFor(in.Fh)
+	if h == nil {
+		c.Reply(in.Unique, syscall.EBADF)
+		return
+	}
+	s := h.file.spec
+	if !s.endpoint() {
+		c.ReplyData(in.Unique, h.readText(f, in.Offset, in.Size))
+		return
+	}
+	k := newCall(f, c, h, in.Unique, replyData)
+	k.Op, k.Caller = s.read, callerOf(in.Caller)
+	k.Size, k.Offset = int(in.Size), int64(in.Offset)
+	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
+	f.submit(k)
+}
+
+// ServeWrite implements fusedev.Handler.
+func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
+	h := f.handleFor(in.Fh)
+	if h == nil {
+		c.Reply(in.Unique, syscall.EBADF)
+		return
+	}
+	s := h.file.spec
+	if !s.endpoint() {
+		if errno := f.set(h, callerOf(in.Caller), data); errno != 0 {
+			c.Reply(in.Unique, errno)
+		} else {
+			c.ReplyWrite(in.Unique, len(data))
+		}
+		return
+	}
+	k := newCall(f, c, h, in.Unique, replyWrite)
+	k.Op, k.Caller = s.write, callerOf(in.Caller)
+	k.Data, k.Size = data, len(data)
+	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
+	f.submit(k)
+}
+
+// ServePoll implements fusedev.Handler.
+func (f *FS) ServePoll(c *fusedev.Conn, in *fusedev.PollIn) {
+	h := f.handleFor(in.Fh)
+	events := objects.In | objects.Out
+	if h != nil && h.file.spec.endpoint() {
+		o := h.file.object
+		o.mu.Lock()
+		events = o.impl.Ready(&h.Handle)
+		if in.Flags&fusedev.PollScheduleNotify != 0 {
+			h.kh = in.Kh
+			if !h.poll {
+				h.poll = true
+				o.polled = append(o.polled, h)
+			}
+		}
+		h.seen = events
+		o.mu.Unlock()
+	}
+	c.ReplyPoll(in.Unique, pollMask(events))
+}
+
+// pollMask adds the synonyms that poll(2) has for data of normal priority.
+func pollMask(e objects.Events) uint32 {
+	const rdNorm, wrNorm = 0x40, 0x100
+	mask := uint32(e)
+	if e&objects.In != 0 {
+		mask |= rdNorm
+	}
+	if e&objects.Out != 0 {
+		mask |= wrNorm
+	}
+	return mask
+}
+
+// maxValue is the longest value in bytes that can be written to a control file.
+const maxValue = 4096
+
+// set writes data to h's control file.
+func (f *FS) set(h *handle, c objects.Caller, data []byte) syscall.Errno {
+	if len(data) > maxValue {
+		return syscall.EINVAL
+	}
+	return h.file.spec.set(f, h.file.object, c, trimValue(data))
+}
+
+// readText reads a control file. What it shows is fixed by the read at offset 0, so
+// that a reader with a small buffer sees one consistent text.
+func (h *handle) readText(f *FS, offset uint64, size uint32) []byte {
+	f.handlesMu.RLock()
+	text := h.text
+	f.handlesMu.RUnlock()
+	if text == nil || offset == 0 {
+		fresh := h.file.spec.show(f, h.file.object)
+		text = &fresh
+		f.handlesMu.Lock()
+		h.text = text
+		f.handlesMu.Unlock()
+	}
+	b := *text
+	b = b[min(offset, uint64(len(b))):]
+	return b[:min(int(size), len(b))]
+}

@@ -1,0 +1,124 @@
+package fs
+
+import (
+	"io"
+	"log"
+	"sync"
+	"syscall"
+	"time"
+
+	"ipcfs/fs/fusedev"
+	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// threads is how many threads read /dev/fuse. A second one keeps the mount serving
+// while the first handles a large write or a long directory.
+const threads = 2
+
+// Config is what a mount is made with. The zero value works.
+type Config struct {
+	Log      *log.Logger // nil discards
+	Version  string      // shown in .ipcfs/version
+	Uid, Gid uint32      // owner of the directories of the tree
+
+	// Limits of what all objects of the mount may hold; 0 stands for a default
+	// that follows the machine's memory.
+	MaxBytes, MaxMessages, MaxObjects int64
+}
+
+// An FS is one mount's tree of objects.
+type FS struct {
+	fuse.RawFileSystem // answers ENOSYS to what is not implemented below
+
+	cfg    Config
+	log    *log.Logger
+	start  time.Time
+	epoch  int64 // start in nanoseconds since the Unix epoch
+	ledger *ledger
+	conn   *fusedev.Conn
+	ready  chan struct{}
+
+	mu      sync.Mutex // guards the tree and everything below
+	nodes   map[uint64]*node
+	lastID  uint64 // of nodes
+	lastIno uint64 // of objects
+	root    *staticDir
+	kinds   []*kindDir
+	down    bool // Shutdown was called: nothing new is made
+
+	handlesMu sync.RWMutex // guards handles, dirs and lastFh
+	handles   map[uint64]*handle
+	dirs      map[uint64][]fuse.DirEntry // open directories, as they were at opendir
+	lastFh    uint64
+}
+
+// New makes an FS with a directory for each kind and no objects.
+func New(cfg Config) *FS {
+	if cfg.Log == nil {
+		cfg.Log = log.New(io.Discard, "", 0)
+	}
+	now := time.Now()
+	f := &FS{
+		RawFileSystem: fuse.NewDefaultRawFileSystem(),
+		cfg:           cfg,
+		log:           cfg.Log,
+		start:         now,
+		epoch:         now.UnixNano(),
+		ledger:        newLedger(cfg),
+		ready:         make(chan struct{}),
+		nodes:         make(map[uint64]*node),
+		lastID:        fuse.FUSE_ROOT_ID,
+		lastIno:       firstObjectIno,
+		handles:       make(map[uint64]*handle),
+		dirs:          make(map[uint64][]fuse.DirEntry),
+	}
+	f.plant()
+	return f
+}
+
+// Serve answers the requests of the /dev/fuse descriptor dev until the file system
+// is unmounted. It returns nil on a clean end.
+func (f *FS) Serve(dev int) error {
+	f.conn = fusedev.NewConn(dev, f, f, f.log)
+	go func() {
+		<-f.conn.Ready()
+		close(f.ready)
+	}()
+	err := f.conn.Serve(threads)
+	f.Shutdown()
+	return err
+}
+
+// Ready is closed when the mount serves.
+func (f *FS) Ready() <-chan struct{} { return f.ready }
+
+// Shutdown destroys every object: whoever waits gets EIDRM, and nothing new can be
+// made. It is called before the mount is detached.
+func (f *FS) Shutdown() {
+	f.mu.Lock()
+	f.down = true
+	var all []*object
+	for _, d := range f.kinds {
+		for _, o := range d.objects {
+			all = append(all, o)
+		}
+	}
+	f.mu.Unlock()
+	for _, o := range all {
+		f.destroy(o)
+	}
+}
+
+// now is the time as objects count it: nanoseconds since the Unix epoch that never
+// go backwards.
+func (f *FS) now() objects.Time {
+	return objects.Time(f.epoch + int64(time.Since(f.start)))
+}
+
+// String implements fuse.RawFileSystem.
+func (f *FS) String() string { return "ipcfs" }
+
+// status turns an errno into go-fuse's type for it.
+func status(errno syscall.Errno) fuse.Status { return fuse.Status(errno) }

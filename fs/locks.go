@@ -1,0 +1,138 @@
+package fs
+
+import (
+	"slices"
+	"sync"
+	"syscall"
+
+	"ipcfs/fs/fusedev"
+	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// A file's locks have to be kept here: it has many inodes in the kernel, whose own
+// locks would exclude nobody. flock(2) and fcntl(2) locks do not see each other.
+type fileLocks struct {
+	flock, posix lockTable
+}
+
+// A lockTable is one table of locks, made safe for concurrent use.
+type lockTable struct {
+	mu sync.Mutex // guards t
+	t  objects.LockTable
+}
+
+func (l *lockTable) cancel(now objects.Time, r *objects.Request) objects.Finished {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.t.Cancel(now, r, syscall.EINTR)
+}
+
+func (l *lockTable) release(owner uint64) objects.Finished {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.t.Release(owner)
+}
+
+// table returns the table that a request of h with these flags concerns.
+func (h *handle) table(flags uint32) *lockTable {
+	l := h.file.locks.Load()
+	if l == nil {
+		h.file.locks.CompareAndSwap(nil, new(fileLocks))
+		l = h.file.locks.Load()
+	}
+	if flags&fuse.FUSE_LK_FLOCK != 0 {
+		return &l.flock
+	}
+	return &l.posix
+}
+
+// lockTypes maps F_RDLCK, F_WRLCK and F_UNLCK.
+var lockTypes = [...]objects.LockType{syscall.F_RDLCK: objects.Shared, syscall.F_WRLCK: objects.Exclusive, syscall.F_UNLCK: objects.Unlock}
+
+func lockOf(in *fuse.LkIn) objects.FileLock {
+	return objects.FileLock{
+		Type:  lockTypes[in.Lk.Typ],
+		Start: in.Lk.Start,
+		End:   in.Lk.End,
+		Owner: in.Owner,
+		Pid:   in.Lk.Pid,
+	}
+}
+
+// ServeGetlk implements fusedev.Handler: F_GETLK of fcntl(2).
+func (f *FS) ServeGetlk(c *fusedev.Conn, in *fuse.LkIn) {
+	h := f.handleFor(in.Fh)
+	if h == nil || in.Lk.Typ >= uint32(len(lockTypes)) {
+		c.Reply(in.Unique, syscall.EINVAL)
+		return
+	}
+	l := h.table(in.LkFlags)
+	l.mu.Lock()
+	holder, blocked := l.t.Blocker(lockOf(in))
+	l.mu.Unlock()
+	out := fuse.LkOut{Lk: fuse.FileLock{Typ: syscall.F_UNLCK}}
+	if blocked {
+		out.Lk = fuse.FileLock{Start: holder.Start, End: holder.End, Typ: syscall.F_RDLCK, Pid: holder.Pid}
+		if holder.Type == objects.Exclusive {
+			out.Lk.Typ = syscall.F_WRLCK
+		}
+	}
+	c.ReplyLock(in.Unique, &out)
+}
+
+// ServeSetlk implements fusedev.Handler: flock(2), and F_SETLK and F_SETLKW of fcntl(2).
+func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
+	h := f.handleFor(in.Fh)
+	if h == nil || in.Lk.Typ >= uint32(len(lockTypes)) {
+		c.Reply(in.Unique, syscall.EINVAL)
+		return
+	}
+	l := h.table(in.LkFlags)
+	lock := lockOf(in)
+	k := &call{fs: f, conn: c, handle: h, locks: l, unique: in.Unique}
+	k.Op, k.Caller, k.Lock, k.Nonblock = objects.Lock, callerOf(in.Caller), &lock, !wait
+	k.Tag = k
+	l.mu.Lock()
+	if l == h.table(0) && lock.Type != objects.Unlock && !slices.Contains(h.lockOwners, lock.Owner) {
+		h.lockOwners = append(h.lockOwners, lock.Owner)
+	}
+	done := l.t.Submit(f.now(), &k.Request)
+	if k.Parked() {
+		k.park()
+	}
+	l.mu.Unlock()
+	f.finish(done)
+}
+
+// Flush implements fuse.RawFileSystem: a process has closed a copy of the
+// descriptor, and with it loses its fcntl(2) locks on the file.
+func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	h := f.handleFor(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	if h.file.locks.Load() != nil {
+		f.finish(h.table(0).release(in.LockOwner))
+	}
+	return fuse.OK
+}
+
+// unlock drops the locks that end with h: flock(2)'s, and the fcntl(2) locks of
+// processes for whose closing there was no FLUSH, because h may write.
+func (f *FS) unlock(h *handle, in *fuse.ReleaseIn) {
+	if h.file.locks.Load() == nil {
+		return
+	}
+	if in.ReleaseFlags&fuse.FUSE_RELEASE_FLOCK_UNLOCK != 0 {
+		f.finish(h.table(fuse.FUSE_LK_FLOCK).release(in.LockOwner))
+	}
+	posix := h.table(0)
+	posix.mu.Lock()
+	owners := h.lockOwners
+	posix.mu.Unlock()
+	for _, owner := range owners {
+		f.finish(posix.release(owner))
+	}
+}

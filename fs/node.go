@@ -1,0 +1,125 @@
+package fs
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// A node is one inode of the kernel's. A directory has one, a file as many as are
+// needed to keep writers apart; see the package comment.
+type node struct {
+	id      uint64
+	entry   entry
+	lookups uint64       // references the kernel holds; guarded by FS.mu
+	thread  uint32       // who looked it up last, 0 if unknown; guarded by FS.mu
+	opens   int32        // open handles; guarded by FS.mu
+	parked  atomic.Int32 // writes that wait
+}
+
+// An entry is what a name stands for: a directory or a file.
+type entry interface {
+	base() *inode
+
+	// attr fills in what base does not know: size and times. FS.mu is held.
+	attr(out *fuse.Attr)
+}
+
+// A dir is an entry that is a directory. FS.mu is held during all calls.
+type dir interface {
+	entry
+	child(name string) entry // nil if there is none
+	list() []fuse.DirEntry
+}
+
+// An inode is what every entry has. It is guarded by FS.mu.
+type inode struct {
+	ino      uint64
+	mode     uint32 // type and permissions
+	uid, gid uint32
+	ctime    time.Time
+	gone     bool  // removed: the link count is 0
+	node     *node // that LOOKUP gave last, nil if the kernel forgot it
+}
+
+func (i *inode) base() *inode { return i }
+
+// cacheTime is how long the kernel may keep what changes only through itself: the
+// names and attributes of directories.
+const cacheTime = time.Hour
+
+// nodeFor returns the node that answers thread's LOOKUP of e. FS.mu is held.
+func (f *FS) nodeFor(e entry, thread uint32) *node {
+	i := e.base()
+	n := i.node
+	_, isDir := e.(dir)
+	if n == nil || !isDir && (n.thread != thread || thread == 0 || n.opens > 0) {
+		f.lastID++
+		n = &node{id: f.lastID, entry: e}
+		f.nodes[n.id] = n
+		i.node = n
+	}
+	n.thread = thread
+	n.lookups++
+	return n
+}
+
+// fillEntry answers a LOOKUP, MKDIR or CREATE with e. FS.mu is held.
+func (f *FS) fillEntry(e entry, thread uint32, out *fuse.EntryOut) *node {
+	n := f.nodeFor(e, thread)
+	out.NodeId = n.id
+	f.fillAttr(e, &out.Attr)
+	switch e := e.(type) {
+	case *staticDir, *kindDir:
+		out.SetEntryTimeout(cacheTime)
+		out.SetAttrTimeout(cacheTime)
+	case *objectDir:
+		if !e.object.flat {
+			out.SetEntryTimeout(cacheTime)
+		}
+	}
+	return n
+}
+
+// blockSize is the unit of st_blksize.
+const blockSize = 4096
+
+// fillAttr fills in what stat(2) shows of e. FS.mu is held.
+func (f *FS) fillAttr(e entry, out *fuse.Attr) {
+	i := e.base()
+	*out = fuse.Attr{
+		Ino:     i.ino,
+		Mode:    i.mode,
+		Nlink:   1,
+		Owner:   fuse.Owner{Uid: i.uid, Gid: i.gid},
+		Blksize: blockSize,
+	}
+	out.SetTimes(&i.ctime, &i.ctime, &i.ctime)
+	if i.mode&fuse.S_IFDIR != 0 {
+		out.Nlink = 2
+	}
+	e.attr(out)
+	// cp(1) takes a file with fewer blocks than bytes for one with holes.
+	out.Blocks = (out.Size + 511) / 512
+	if i.gone {
+		out.Nlink = 0
+	}
+}
+
+// Forget implements fuse.RawFileSystem.
+func (f *FS) Forget(id, lookups uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.nodes[id]
+	if n == nil || id == fuse.FUSE_ROOT_ID {
+		return
+	}
+	if n.lookups -= min(lookups, n.lookups); n.lookups > 0 {
+		return
+	}
+	delete(f.nodes, id)
+	if i := n.entry.base(); i.node == n {
+		i.node = nil
+	}
+}

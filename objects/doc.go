@@ -1,0 +1,40 @@
+// Package objects says what a mailbox, a pipe, a semaphore or a segment is: state
+// machines of inter-process communication that never block, never start a
+// goroutine and never read a clock. Two drivers run them: the mounted file system
+// (package fs) and the simulated kernel (package kernelsim).
+//
+// # Protocol
+//
+// A driver turns what a process does into a [Request] and hands it to
+// [Object.Submit]. The object either finishes the request at once or parks it in a
+// wait queue. Every call returns the requests it has finished, whoever's they are,
+// as [Finished]; the driver then answers each of them. This is hand-off: whoever
+// makes a parked request possible completes it, in order. Nothing is ever retried,
+// so the first to wait is the first to be served, and a request that waits costs
+// nothing but its own memory.
+//
+// [Object.Cancel] ends a parked request (a signal, a death). It does nothing to a
+// request that has finished: completion beats cancellation, so a message that was
+// handed over is never lost. A driver that finds it cannot deliver a finished
+// receive after all gives the message back with [Object.Return].
+//
+// # Locking
+//
+// Objects hold no locks. The driver serialises all calls on one object; calls on
+// different objects may run in parallel. What several objects share (a mount's
+// memory limit) they reach through [Ledger], which the driver makes safe.
+//
+// # Buffers
+//
+// The Data of a sending request is borrowed: it belongs to the driver again once
+// the Finished of the Submit call it came with have been answered. An object that
+// keeps bytes longer copies them. The Data of a finished receive may be such a
+// borrowed buffer, so a driver answers the Finished of a call before it reuses the
+// buffer it submitted.
+//
+// # Wake order
+//
+// Finished lists requests in the order in which their processes are to wake. A
+// receiver comes before the sender whose message it got: when the sender returns
+// from a rendezvous, its message has been received.
+package objects

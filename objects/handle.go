@@ -1,0 +1,77 @@
+package objects
+
+// seekBack is the largest read, in bytes, after which the delivered bytes stay
+// addressable. It covers the programs that read ahead and seek back to the end of
+// the line they wanted: bash reads 4096 bytes, head and tail 8192.
+const seekBack = 64 << 10
+
+// A Handle is an open file of an object as the object sees it. The driver makes
+// one per open(2) and sets the exported fields before the Open request.
+type Handle struct {
+	Reads, Writes bool
+
+	// EOF makes a read that follows a whole message report end of file, once, so
+	// that programs that read to the end get exactly one message.
+	EOF bool
+
+	// Seekable handles address the bytes of their message by offset; others read
+	// on where the last read ended.
+	Seekable bool
+
+	end  bool     // the message was delivered whole; end of file is due
+	msg  *Message // delivered in part, or whole and still addressable
+	base int64    // the offset of msg's first byte
+	read int      // the bytes of msg delivered at least once
+}
+
+// begin delivers the first bytes of m to r.
+func (h *Handle) begin(r *Request, m *Message) {
+	n := min(r.Size, len(m.Data))
+	h.base, h.read, h.msg, h.end = r.Offset, n, nil, false
+	switch {
+	case n < len(m.Data), h.Seekable && r.Size <= seekBack:
+		m.own()
+		h.msg = m
+	default:
+		h.end = h.EOF
+	}
+	r.Data = m.Data[:n]
+}
+
+// resume answers r from the message that h is reading, or with the end of file due
+// after it. It reports false if r is to take a new message.
+func (h *Handle) resume(r *Request) bool {
+	r.Data = nil
+	if h.msg == nil {
+		due := h.end
+		h.end = false
+		return due
+	}
+	data := h.msg.Data
+	from := h.read
+	if at := r.Offset - h.base; h.Seekable && at >= 0 && at < int64(len(data)) {
+		from = int(at)
+	}
+	if from < len(data) {
+		n := min(r.Size, len(data)-from)
+		r.Data = data[from : from+n]
+		h.read = max(h.read, from+n)
+		return true
+	}
+	h.msg = nil
+	return h.EOF
+}
+
+// left reports whether bytes of h's message have not been delivered yet.
+func (h *Handle) left() bool { return h.msg != nil && h.read < len(h.msg.Data) }
+
+// due reports whether a read of h would be answered without a new message.
+func (h *Handle) due() bool { return h.end || h.left() || h.msg != nil && h.EOF }
+
+// forget drops m if h still addresses it.
+func (h *Handle) forget(m *Message) {
+	if h.msg == m {
+		h.msg = nil
+	}
+	h.end = false
+}

@@ -1,0 +1,69 @@
+package objects
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Unbounded is the amount that the words max and unbounded stand for.
+const Unbounded = math.MaxInt64
+
+// parseAmount reads a capacity: a number, zero, max or unbounded.
+func parseAmount(s string) (int64, bool) {
+	switch s {
+	case "zero":
+		return 0, true
+	case "max", "unbounded":
+		return Unbounded, true
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err == nil
+}
+
+// parseBytes reads an amount of bytes: as parseAmount, with a suffix K, M, G or T
+// for powers of 1024, as cgroupfs takes them.
+func parseBytes(s string) (int64, bool) {
+	if i := len(s) - 1; i > 0 {
+		if k := strings.IndexByte("KMGT", s[i]&^0x20); k >= 0 && s[i] >= 'A' {
+			n, err := strconv.ParseUint(s[:i], 10, 63)
+			shift := 10 * (k + 1)
+			if err != nil || n > math.MaxInt64>>shift {
+				return 0, false
+			}
+			return int64(n) << shift, true
+		}
+	}
+	return parseAmount(s)
+}
+
+func formatAmount(n int64) string {
+	if n == Unbounded {
+		return "max"
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// Overflow is what a send to a full object does.
+type Overflow uint8
+
+const (
+	Block      Overflow = iota // wait for room
+	Fail                       // EAGAIN
+	DropOldest                 // make room by dropping what has waited longest
+	DropNewest                 // succeed and drop what was sent
+)
+
+var overflowNames = [...]string{Block: "block", Fail: "fail", DropOldest: "drop-oldest", DropNewest: "drop-newest"}
+
+// String is the policy's word.
+func (o Overflow) String() string { return overflowNames[o] }
+
+func parseOverflow(s string) (Overflow, bool) {
+	for o, name := range overflowNames {
+		if s == name {
+			return Overflow(o), true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,187 @@
+package objects
+
+import (
+	"iter"
+	"syscall"
+)
+
+// An Op is what a Request asks for.
+type Op uint8
+
+const (
+	Open    Op = iota + 1 // the handle begins to use the object
+	Close                 // the handle's last use has ended
+	Send                  // put Data in as one message
+	Receive               // take the next message, or what is left of the handle's
+	Peek                  // a copy of the next message, nothing taken
+	Flush                 // discard all that is held
+	Lock                  // take or release a lock of a LockTable
+)
+
+var opNames = [...]string{Open: "open", Close: "close", Send: "send", Receive: "receive", Peek: "peek", Flush: "flush", Lock: "lock"}
+
+// String is the word the waiters file shows.
+func (op Op) String() string { return opNames[op] }
+
+// A Caller is the authenticated identity of the process behind a request.
+type Caller struct {
+	Pid, Uid, Gid uint32
+}
+
+// A Request is one operation of one process on one object.
+type Request struct {
+	Op       Op
+	Nonblock bool // fail with EAGAIN instead of parking
+	Caller   Caller
+	Handle   *Handle
+
+	// Size is how many bytes a receive or peek takes at most. Offset is the
+	// position it reads at, which matters on a Seekable handle only.
+	Size   int
+	Offset int64
+
+	// Data is what a Send sends and what a finished Receive or Peek delivers. See
+	// the package comment on whose memory it is.
+	Data []byte
+
+	// Lock is what a Lock request asks for.
+	Lock *FileLock
+
+	// Errno is 0 if the finished request succeeded.
+	Errno syscall.Errno
+
+	// Since is when the request was parked.
+	Since Time
+
+	// Tag is the driver's. Objects do not look at it.
+	Tag any
+
+	message    *Message // what a parked send offers, what a finished receive took
+	took       bool     // a finished receive that took message off the queue
+	on         *queue   // the wait queue the request is parked in
+	prev, next *Request // in that queue; next also links Finished
+}
+
+// Parked reports whether r waits in an object.
+func (r *Request) Parked() bool { return r.on != nil }
+
+// Finished is a list of requests that are done, in wake order. The zero value is
+// the empty list. It is linked through the requests themselves, so a driver that
+// reuses a request must have taken it from the list before.
+type Finished struct {
+	first, last *Request
+}
+
+// one is the list of r alone.
+func one(r *Request) Finished {
+	r.next = nil
+	return Finished{r, r}
+}
+
+func failed(r *Request, errno syscall.Errno) Finished {
+	r.Errno = errno
+	return one(r)
+}
+
+func (f *Finished) add(r *Request) {
+	r.next = nil
+	if f.last == nil {
+		f.first = r
+	} else {
+		f.last.next = r
+	}
+	f.last = r
+}
+
+// Empty reports whether nothing has finished.
+func (f Finished) Empty() bool { return f.first == nil }
+
+// Next takes the first request off the list; nil when there is none left.
+func (f *Finished) Next() *Request {
+	r := f.first
+	if r != nil {
+		f.first = r.next
+		r.next = nil
+		if f.first == nil {
+			f.last = nil
+		}
+	}
+	return r
+}
+
+// All yields the requests in wake order without taking them off the list.
+func (f Finished) All() iter.Seq[*Request] {
+	return func(yield func(*Request) bool) {
+		for r := f.first; r != nil; {
+			next := r.next
+			if !yield(r) {
+				return
+			}
+			r = next
+		}
+	}
+}
+
+// A queue holds parked requests, first come, first served.
+type queue struct {
+	first, last *Request
+	n           int
+}
+
+func (q *queue) push(now Time, r *Request) {
+	if r.on != nil {
+		panic("objects: request parked twice: " + r.Op.String())
+	}
+	r.Since = now
+	r.on, r.prev, r.next = q, q.last, nil
+	if q.last == nil {
+		q.first = r
+	} else {
+		q.last.next = r
+	}
+	q.last = r
+	q.n++
+}
+
+func (q *queue) remove(r *Request) {
+	if r.prev == nil {
+		q.first = r.next
+	} else {
+		r.prev.next = r.next
+	}
+	if r.next == nil {
+		q.last = r.prev
+	} else {
+		r.next.prev = r.prev
+	}
+	r.on, r.prev, r.next = nil, nil, nil
+	q.n--
+}
+
+// pop takes the first request, nil if nobody waits.
+func (q *queue) pop() *Request {
+	r := q.first
+	if r != nil {
+		q.remove(r)
+	}
+	return r
+}
+
+func (q *queue) all(yield func(*Request) bool) bool {
+	for r := q.first; r != nil; r = r.next {
+		if !yield(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// drain finishes every parked request with errno.
+func (q *queue) drain(done *Finished, errno syscall.Errno) {
+	for r := q.pop(); r != nil; r = q.pop() {
+		r.Errno = errno
+		done.add(r)
+	}
+}
+
+func (q *queue) empty() bool { return q.first == nil }
