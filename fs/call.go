@@ -146,7 +146,7 @@ func (k *call) answer() syscall.Errno {
 	case k.reply == replyData:
 		return k.conn.ReplyData(k.unique, k.Data)
 	case k.reply == replyWrite:
-		return k.conn.ReplyWrite(k.unique, k.Size)
+		return k.conn.ReplyWrite(k.unique, k.N)
 	case k.reply == replyOpen:
 		return k.conn.ReplyOpen(k.unique, &fuse.OpenOut{Fh: k.handle.fh, OpenFlags: k.openFlags})
 	}

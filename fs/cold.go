@@ -74,6 +74,9 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 		return status(syscall.ESTALE)
 	}
 	f.fillAttr(n.entry, &out.Attr)
+	if n.reader != nil {
+		out.Size = n.reader.size()
+	}
 	switch n.entry.(type) {
 	case *staticDir, *kindDir:
 		out.SetTimeout(cacheTime)

@@ -47,6 +47,25 @@ type handle struct {
 	lockOwners []uint64 // of fcntl(2) locks taken through it; guarded by its lockTable
 }
 
+// size is the st_size that fstat(2) gives a program that may seek in its messages,
+// and would draw conclusions from the bytes held: wc(1) and tail(1) seek by it. An
+// endpoint with end of file shows 0, as files of /proc do, and is read to its end. A
+// stream shows where its offset will be once all that is held has been read, and
+// never 0, which is what tail -f goes by.
+func (h *handle) size() uint64 {
+	if h.file.spec.eof {
+		return 0
+	}
+	o := h.file.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	extent := h.Extent()
+	if extent == 0 {
+		return 1
+	}
+	return uint64(extent + o.impl.Held().Bytes)
+}
+
 // handleFor returns the handle that the kernel calls fh.
 func (f *FS) handleFor(fh uint64) *handle {
 	f.handlesMu.RLock()
@@ -83,12 +102,16 @@ func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
 			open |= fuse.FOPEN_STREAM
 		}
 		if h.Writes {
-			// FLUSH takes the inode's lock: a close(2) of one copy of the
-			// descriptor would hang while another's write is parked.
+			// FLUSH takes the inode's lock in some kernels (6.12): a close(2) of
+			// one copy of the descriptor would hang while another's write is
+			// parked. FS.unlock does what FLUSH is for.
 			open |= fuse.FOPEN_NOFLUSH
 		}
 	}
 	n.opens++
+	if h.Seekable {
+		n.reader = h
+	}
 	f.handlesMu.Lock()
 	f.lastFh++
 	h.fh = f.lastFh
@@ -140,6 +163,9 @@ func (f *FS) forgetHandle(h *handle) {
 	f.handlesMu.Unlock()
 	f.mu.Lock()
 	h.node.opens--
+	if h.node.reader == h {
+		h.node.reader = nil
+	}
 	f.mu.Unlock()
 }
 
@@ -179,6 +205,12 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 		c.ReplyData(in.Unique, h.readText(f, in.Offset, in.Size))
 		return
 	}
+	if in.ReadFlags&fuse.READ_LOCKOWNER == 0 {
+		// Every read(2) has a lock owner; a page fault has none. A private mapping
+		// cannot be refused, but it must not take messages (fs/fuse/file.c).
+		c.Reply(in.Unique, syscall.EIO)
+		return
+	}
 	k := newCall(f, c, h, in.Unique, replyData)
 	k.Op, k.Caller = s.read, callerOf(in.Caller)
 	k.Size, k.Offset = int(in.Size), int64(in.Offset)
@@ -204,7 +236,7 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 	}
 	k := newCall(f, c, h, in.Unique, replyWrite)
 	k.Op, k.Caller = s.write, callerOf(in.Caller)
-	k.Data, k.Size = data, len(data)
+	k.Data = data
 	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
 	f.submit(k)
 }

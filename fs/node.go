@@ -15,6 +15,7 @@ type node struct {
 	lookups uint64       // references the kernel holds; guarded by FS.mu
 	thread  uint32       // who looked it up last, 0 if unknown; guarded by FS.mu
 	opens   int32        // open handles; guarded by FS.mu
+	reader  *handle      // an open handle that can seek; guarded by FS.mu
 	parked  atomic.Int32 // writes that wait
 }
 

@@ -68,6 +68,15 @@ func (h *Handle) left() bool { return h.msg != nil && h.read < len(h.msg.Data) }
 // due reports whether a read of h would be answered without a new message.
 func (h *Handle) due() bool { return h.end || h.left() || h.msg != nil && h.EOF }
 
+// Extent is the offset at which the message that h is reading, or read last, ends;
+// 0 before the first.
+func (h *Handle) Extent() int64 {
+	if h.msg != nil {
+		return h.base + int64(len(h.msg.Data))
+	}
+	return h.base + int64(h.read)
+}
+
 // forget drops m if h still addresses it.
 func (h *Handle) forget(m *Message) {
 	if h.msg == m {

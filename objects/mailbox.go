@@ -72,7 +72,7 @@ func NewMailbox(l Ledger) *Mailbox {
 
 // Submit implements Object.
 func (b *Mailbox) Submit(now Time, r *Request) Finished {
-	r.Errno, r.message, r.took = 0, nil, false
+	r.Errno, r.N, r.message, r.took = 0, 0, nil, false
 	if b.destroyed && r.Op != Close {
 		return failed(r, syscall.EIDRM)
 	}
@@ -204,6 +204,7 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 func (b *Mailbox) accept(now Time, r *Request) {
 	b.seq++
 	r.message.Seq, r.message.Sent = b.seq, now
+	r.N = len(r.message.Data)
 	b.sent++
 	b.changed = now
 }

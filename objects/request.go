@@ -44,6 +44,10 @@ type Request struct {
 	// the package comment on whose memory it is.
 	Data []byte
 
+	// N is how many bytes of Data a finished Send has taken: all of them, for a
+	// message.
+	N int
+
 	// Lock is what a Lock request asks for.
 	Lock *FileLock
 

@@ -1,0 +1,617 @@
+package objects
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The model is a mailbox made of slices. After every change it is settled by one
+// loop that looks at the first sender in line, which makes it obvious and slow.
+type mailboxModel struct {
+	capacity, capacityBytes, maxMessage int64
+	overflow                            Overflow
+
+	held                        []string
+	senders, receivers, peekers []*modelRequest
+	destroyed                   bool
+
+	sent, received, dropped int64
+
+	done []*modelRequest // since the last step
+}
+
+type modelRequest struct {
+	id       int
+	op       Op
+	nonblock bool
+	handle   *modelHandle
+	size     int
+	offset   int64
+	data     string
+
+	errno syscall.Errno
+	got   string
+	took  bool
+	whole string // the message it took
+	from  *modelRequest
+}
+
+type modelHandle struct {
+	reads, writes, eof, seekable bool
+
+	text     string // the message being read
+	open     bool   // text is addressable
+	start    int64  // the offset of text's first byte
+	reached  int
+	endIsDue bool
+}
+
+func (h *modelHandle) begin(r *modelRequest, text string) {
+	n := min(r.size, len(text))
+	r.got = text[:n]
+	h.open = n < len(text) || h.seekable && r.size <= seekBack
+	h.endIsDue = !h.open && h.eof
+	h.text, h.start, h.reached = text, r.offset, n
+}
+
+// unfinished answers r from the message that h is in the middle of.
+func (h *modelHandle) unfinished(r *modelRequest) bool {
+	if !h.open {
+		due := h.endIsDue
+		h.endIsDue, r.got = false, ""
+		return due
+	}
+	at := h.reached
+	if rel := r.offset - h.start; h.seekable && rel >= 0 && rel < int64(len(h.text)) {
+		at = int(rel)
+	}
+	if at == len(h.text) {
+		h.open, r.got = false, ""
+		return h.eof
+	}
+	n := min(r.size, len(h.text)-at)
+	r.got = h.text[at : at+n]
+	h.reached = max(h.reached, at+n)
+	return true
+}
+
+func (h *modelHandle) left() bool { return h.open && h.reached < len(h.text) }
+
+func (m *mailboxModel) finish(r *modelRequest, errno syscall.Errno) {
+	r.errno = errno
+	m.done = append(m.done, r)
+}
+
+func (m *mailboxModel) longest() int64 {
+	if m.capacityBytes == 0 {
+		return m.maxMessage
+	}
+	return min(m.maxMessage, m.capacityBytes)
+}
+
+func (m *mailboxModel) bytes() int64 { return int64(len(strings.Join(m.held, ""))) }
+
+func (m *mailboxModel) fits(text string) bool {
+	return int64(len(m.held)) < m.capacity && int64(len(text)) <= m.capacityBytes-m.bytes()
+}
+
+// show answers the waiting peeks: text is the next message now.
+func (m *mailboxModel) show(text string) {
+	for _, p := range m.peekers {
+		p.handle.begin(p, text)
+		m.finish(p, 0)
+	}
+	m.peekers = nil
+}
+
+// hand gives text to r.
+func (m *mailboxModel) hand(r *modelRequest, text string, from *modelRequest) {
+	m.received++
+	r.took, r.whole, r.from = true, text, from
+	r.handle.begin(r, text)
+	m.finish(r, 0)
+	m.receivers = slices.DeleteFunc(m.receivers, func(p *modelRequest) bool {
+		if p.handle != r.handle || !p.handle.left() {
+			return false
+		}
+		p.handle.unfinished(p)
+		m.finish(p, 0)
+		return true
+	})
+}
+
+func pop[T any](s *[]T) T {
+	x := (*s)[0]
+	*s = slices.Clone((*s)[1:])
+	return x
+}
+
+// settle lets the senders in, in order, as far as the policies allow.
+func (m *mailboxModel) settle() {
+	for len(m.senders) > 0 {
+		s := m.senders[0]
+		switch {
+		case int64(len(s.data)) > m.longest():
+			pop(&m.senders)
+			m.finish(s, syscall.EMSGSIZE)
+		case len(m.receivers) > 0:
+			pop(&m.senders)
+			m.sent++
+			m.show(s.data)
+			m.hand(pop(&m.receivers), s.data, s)
+			m.finish(s, 0)
+		case m.fits(s.data):
+			pop(&m.senders)
+			m.sent++
+			m.held = append(m.held, s.data)
+			m.show(m.held[0])
+			m.finish(s, 0)
+		case m.overflow == Block && s.nonblock:
+			pop(&m.senders)
+			m.finish(s, syscall.EAGAIN)
+		case m.overflow == Block:
+			if len(m.held) == 0 {
+				m.show(s.data)
+			}
+			if last := m.senders[len(m.senders)-1]; last.nonblock {
+				m.senders = m.senders[:len(m.senders)-1]
+				m.finish(last, syscall.EAGAIN)
+			}
+			return
+		case m.overflow == Fail:
+			pop(&m.senders)
+			m.finish(s, syscall.EAGAIN)
+		case m.overflow == DropOldest && len(m.held) > 0:
+			pop(&m.held)
+			m.dropped++
+		default:
+			pop(&m.senders)
+			m.sent++
+			m.dropped++
+			m.finish(s, 0)
+		}
+	}
+}
+
+func (m *mailboxModel) next() (string, bool) {
+	switch {
+	case len(m.held) > 0:
+		return m.held[0], true
+	case len(m.senders) > 0:
+		return m.senders[0].data, true
+	}
+	return "", false
+}
+
+func (m *mailboxModel) submit(r *modelRequest) {
+	if m.destroyed && r.op != Close {
+		m.finish(r, syscall.EIDRM)
+		return
+	}
+	switch r.op {
+	case Close:
+		*r.handle = modelHandle{}
+		m.finish(r, 0)
+	case Send:
+		if int64(len(r.data)) > m.longest() {
+			m.finish(r, syscall.EMSGSIZE)
+			return
+		}
+		m.senders = append(m.senders, r)
+		m.settle()
+	case Receive:
+		switch _, ok := m.next(); {
+		case r.handle.unfinished(r):
+			m.finish(r, 0)
+		case ok && len(m.held) > 0:
+			m.hand(r, pop(&m.held), nil)
+			m.settle()
+		case ok:
+			s := pop(&m.senders)
+			m.sent++
+			m.hand(r, s.data, s)
+			m.finish(s, 0)
+			m.settle()
+		case r.nonblock:
+			m.finish(r, syscall.EAGAIN)
+		default:
+			m.receivers = append(m.receivers, r)
+		}
+	case Peek:
+		switch text, ok := m.next(); {
+		case r.handle.unfinished(r):
+			m.finish(r, 0)
+		case ok:
+			r.handle.begin(r, text)
+			m.finish(r, 0)
+		case r.nonblock:
+			m.finish(r, syscall.EAGAIN)
+		default:
+			m.peekers = append(m.peekers, r)
+		}
+	case Flush:
+		m.dropped += int64(len(m.held))
+		m.held = nil
+		m.finish(r, 0)
+		m.settle()
+	}
+}
+
+func (m *mailboxModel) cancel(r *modelRequest, cause syscall.Errno) {
+	is := func(p *modelRequest) bool { return p == r }
+	for _, line := range []*[]*modelRequest{&m.senders, &m.receivers, &m.peekers} {
+		if slices.ContainsFunc(*line, is) {
+			*line = slices.DeleteFunc(*line, is)
+			m.finish(r, cause)
+			m.settle()
+			return
+		}
+	}
+}
+
+func (m *mailboxModel) giveBack(r *modelRequest) {
+	if !r.took || m.destroyed {
+		return
+	}
+	r.took = false
+	r.handle.open, r.handle.endIsDue = false, false
+	m.received--
+	if len(m.receivers) > 0 {
+		m.hand(pop(&m.receivers), r.whole, nil)
+		return
+	}
+	m.held = slices.Insert(m.held, 0, r.whole)
+	m.show(r.whole)
+}
+
+func (m *mailboxModel) destroy() {
+	m.destroyed = true
+	m.held = nil
+	for _, line := range []*[]*modelRequest{&m.receivers, &m.peekers, &m.senders} {
+		for _, r := range *line {
+			m.finish(r, syscall.EIDRM)
+		}
+		*line = nil
+	}
+}
+
+func (m *mailboxModel) ready(h *modelHandle) Events {
+	if m.destroyed {
+		return In | Out | Err | Hup
+	}
+	var e Events
+	if _, ok := m.next(); h.reads && (ok || h.endIsDue || h.left() || h.open && h.eof) {
+		e |= In
+	}
+	var writable bool
+	switch {
+	case m.overflow == DropOldest || m.overflow == DropNewest || len(m.receivers) > 0:
+		writable = true
+	case m.overflow == Block && len(m.senders) > 0:
+	default:
+		writable = m.fits(strings.Repeat("x", int(m.longest())))
+	}
+	if h.writes && writable {
+		e |= Out
+	}
+	return e
+}
+
+// A book is a Ledger that remembers what is booked.
+type book struct{ messages, bytes int64 }
+
+func (b *book) Charge(_ uint32, messages, bytes int64) syscall.Errno {
+	b.messages += messages
+	b.bytes += bytes
+	return 0
+}
+
+// A comparison drives a Mailbox and its model through the same operations.
+type comparison struct {
+	t     testing.TB
+	real  *Mailbox
+	model *mailboxModel
+	book  book
+	now   Time
+
+	handles      []*Handle
+	modelHandles []*modelHandle
+	requests     map[*Request]*modelRequest
+	outstanding  []*Request
+	last         []*Request // finished by the last step
+	borrowed     []byte     // the data of the last Send
+	ids          int
+	log          []string
+}
+
+func newComparison(t testing.TB) *comparison {
+	c := &comparison{t: t, requests: map[*Request]*modelRequest{}}
+	c.real = NewMailbox(&c.book)
+	c.model = &mailboxModel{capacity: DefaultCapacity, capacityBytes: DefaultCapacityBytes, maxMessage: MaxMessage}
+	for i := range 6 {
+		h := &Handle{Reads: i != 4, Writes: i > 2, EOF: i&1 != 0, Seekable: i&2 != 0}
+		c.handles = append(c.handles, h)
+		c.modelHandles = append(c.modelHandles, &modelHandle{reads: h.Reads, writes: h.Writes, eof: h.EOF, seekable: h.Seekable})
+		r := &Request{Op: Open, Handle: h}
+		c.real.Submit(0, r)
+	}
+	return c
+}
+
+func (c *comparison) fatalf(format string, args ...any) {
+	c.t.Helper()
+	c.t.Fatalf("%s\nafter\n%s", fmt.Sprintf(format, args...), strings.Join(c.log, "\n"))
+}
+
+func (c *comparison) logf(format string, args ...any) {
+	c.log = append(c.log, fmt.Sprintf(format, args...))
+}
+
+func (c *comparison) submit(op Op, h int, nonblock bool, data string, size int, offset int64) {
+	c.ids++
+	c.answered()
+	r := &Request{Op: op, Handle: c.handles[h], Nonblock: nonblock, Size: size, Offset: offset, Caller: Caller{Pid: uint32(c.ids)}}
+	if op == Send {
+		r.Data = []byte(data)
+		c.borrowed = r.Data
+	}
+	m := &modelRequest{id: c.ids, op: op, handle: c.modelHandles[h], nonblock: nonblock, data: data, size: size, offset: offset}
+	c.requests[r] = m
+	c.outstanding = append(c.outstanding, r)
+	c.logf("#%d %s handle %d nonblock %v data %q size %d offset %d", c.ids, op, h, nonblock, data, size, offset)
+	done := c.real.Submit(c.now, r)
+	c.model.submit(m)
+	c.compare(done)
+}
+
+// answered scribbles over the buffer that was lent: the driver has answered what
+// the last Submit finished, and returned what it could not deliver.
+func (c *comparison) answered() {
+	for i := range c.borrowed {
+		c.borrowed[i] = '!'
+	}
+	c.borrowed = nil
+}
+
+// compare checks that the step finished what the model finished, in that order,
+// and left the same state.
+func (c *comparison) compare(done Finished) {
+	c.t.Helper()
+	var want, got []string
+	say := func(id int, op Op, errno syscall.Errno, data string) string {
+		return fmt.Sprintf("#%d %s errno %d data %q", id, op, int(errno), data)
+	}
+	for _, m := range c.model.done {
+		want = append(want, say(m.id, m.op, m.errno, m.got))
+	}
+	c.model.done = nil
+	c.last = nil
+	for r := done.Next(); r != nil; r = done.Next() {
+		m := c.requests[r]
+		if r.Parked() {
+			c.fatalf("#%d is finished and parked", m.id)
+		}
+		var data string
+		if r.Op != Send && r.Errno == 0 {
+			data = string(r.Data)
+		}
+		if r.Errno != 0 {
+			m.got = ""
+		}
+		got = append(got, say(m.id, r.Op, r.Errno, data))
+		c.last = append(c.last, r)
+		i := slices.Index(c.outstanding, r)
+		if i < 0 {
+			c.fatalf("#%d finished twice", m.id)
+		}
+		c.outstanding = slices.Delete(c.outstanding, i, i+1)
+	}
+	if !slices.Equal(got, want) {
+		c.fatalf("finished\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+	if err := c.real.Check(); err != nil {
+		c.fatalf("Check: %v", err)
+	}
+	var waiting []*Request
+	for r := range c.real.Waiters() {
+		waiting = append(waiting, r)
+	}
+	var modelWaiting []*modelRequest
+	modelWaiting = slices.Concat(c.model.senders, c.model.receivers, c.model.peekers)
+	if !slices.EqualFunc(waiting, modelWaiting, func(r *Request, m *modelRequest) bool { return c.requests[r] == m }) {
+		c.fatalf("%d wait; want %d", len(waiting), len(modelWaiting))
+	}
+	for _, r := range c.outstanding {
+		if !r.Parked() {
+			c.fatalf("#%d is neither finished nor parked", c.requests[r].id)
+		}
+	}
+	held := c.real.Held()
+	if held.Messages != int64(len(c.model.held)) || held.Bytes != c.model.bytes() {
+		c.fatalf("holds %d messages, %d bytes; want %d, %d", held.Messages, held.Bytes, len(c.model.held), c.model.bytes())
+	}
+	for _, s := range c.real.Stat() {
+		want, ok := map[string]int64{
+			"sent": c.model.sent, "received": c.model.received, "dropped": c.model.dropped,
+			"senders_waiting":   int64(len(c.model.senders)),
+			"receivers_waiting": int64(len(c.model.receivers) + len(c.model.peekers)),
+		}[s.Name]
+		if ok && s.Value != want {
+			c.fatalf("stat %s = %d; want %d", s.Name, s.Value, want)
+		}
+	}
+	booked := book{int64(len(c.model.held)), c.model.bytes()}
+	for _, s := range c.model.senders {
+		booked.messages++
+		booked.bytes += int64(len(s.data))
+	}
+	if c.book != booked {
+		c.fatalf("booked %+v; want %+v", c.book, booked)
+	}
+	for i, h := range c.handles {
+		if c.real.destroyed || h.Reads || h.Writes {
+			if got, want := c.real.Ready(h), c.model.ready(c.modelHandles[i]); got != want {
+				c.fatalf("handle %d is ready for %#x; want %#x", i, got, want)
+			}
+		}
+	}
+}
+
+func (c *comparison) cancel(i int, cause syscall.Errno) {
+	c.answered()
+	r := c.outstanding[i]
+	c.logf("cancel #%d", c.requests[r].id)
+	done := c.real.Cancel(c.now, r, cause)
+	c.model.cancel(c.requests[r], cause)
+	c.compare(done)
+}
+
+// giveBack returns what the i-th request finished by the last step took.
+func (c *comparison) giveBack(i int) {
+	r := c.last[i]
+	m := c.requests[r]
+	for j, other := range c.last {
+		if j != i && c.requests[other].handle == m.handle {
+			return // the handle has moved on
+		}
+	}
+	c.logf("return #%d", m.id)
+	done := c.real.Return(c.now, r)
+	c.model.giveBack(m)
+	c.compare(done)
+}
+
+func (c *comparison) setPolicy(name, value string) {
+	c.answered()
+	c.logf("set %s %s", name, value)
+	done, errno := c.real.SetPolicy(c.now, name, value)
+	if errno != 0 {
+		c.fatalf("set %s %s = %v; want 0", name, value, errno)
+	}
+	n := int64(Unbounded)
+	if value != "max" {
+		_, _ = fmt.Sscan(value, &n)
+	}
+	switch name {
+	case "capacity":
+		c.model.capacity = n
+	case "capacity_bytes":
+		c.model.capacityBytes = n
+	case "max_message":
+		c.model.maxMessage = min(n, MaxMessage)
+	case "overflow":
+		c.model.overflow, _ = parseOverflow(value)
+	}
+	c.model.settle()
+	c.compare(done)
+}
+
+// step takes the next operation from choose, which returns a number below n.
+func (c *comparison) step(choose func(n int) int) {
+	pick := func(s ...string) string { return s[choose(len(s))] }
+	c.now++
+	h := choose(len(c.handles))
+	data := string(rune('a'+c.ids%26)) + strings.Repeat(string(rune('a'+c.ids%26)), []int{0, 1, 2, 4, 9, 70}[choose(6)])
+	if choose(12) == 0 {
+		data = ""
+	}
+	size := []int{0, 1, 2, 5, 100, seekBack + 1}[choose(6)]
+	offset := int64(choose(8))
+	if at := c.modelHandles[h]; at.open && choose(2) == 0 {
+		offset = at.start + int64(at.reached)
+	}
+	switch k := choose(32); {
+	case k < 9:
+		c.submit(Send, h, choose(3) == 0, data, 0, 0)
+	case k < 18:
+		c.submit(Receive, h, choose(3) == 0, "", size, offset)
+	case k < 20:
+		c.submit(Peek, h, choose(3) == 0, "", size, offset)
+	case k < 21:
+		c.submit(Flush, h, false, "", 0, 0)
+	case k < 24:
+		if len(c.outstanding) > 0 {
+			c.cancel(choose(len(c.outstanding)), []syscall.Errno{syscall.EINTR, syscall.ETIMEDOUT}[choose(2)])
+		}
+	case k < 26:
+		if len(c.last) > 0 {
+			c.giveBack(choose(len(c.last)))
+		}
+	case k < 28:
+		c.setPolicy("overflow", pick("block", "block", "fail", "drop-oldest", "drop-newest"))
+	case k < 30:
+		c.setPolicy("capacity", pick("0", "1", "2", "3", "max"))
+	case k < 31:
+		c.setPolicy("capacity_bytes", pick("0", "1", "6", "20", "100", "max"))
+	default:
+		if choose(2) == 0 {
+			c.setPolicy("max_message", pick("1", "4", "80", "max"))
+		} else if !slices.ContainsFunc(c.outstanding, func(r *Request) bool { return r.Handle == c.handles[h] }) {
+			flags := *c.modelHandles[h]
+			c.submit(Close, h, false, "", 0, 0)
+			c.handles[h].Reads, c.handles[h].Writes, c.handles[h].EOF, c.handles[h].Seekable = flags.reads, flags.writes, flags.eof, flags.seekable
+			*c.modelHandles[h] = modelHandle{reads: flags.reads, writes: flags.writes, eof: flags.eof, seekable: flags.seekable}
+			c.real.Submit(c.now, &Request{Op: Open, Handle: c.handles[h]})
+		}
+	}
+}
+
+// end destroys the mailbox: nobody may be left waiting, nothing booked.
+func (c *comparison) end() {
+	c.logf("destroy")
+	done := c.real.Destroy(c.now)
+	c.model.destroy()
+	c.compare(done)
+	if len(c.outstanding) > 0 || c.book != (book{}) {
+		c.fatalf("destroyed: %d wait, booked %+v; want nothing", len(c.outstanding), c.book)
+	}
+	c.submit(Send, 3, false, "late", 0, 0)
+	c.submit(Receive, 0, false, "", 10, 0)
+	c.submit(Close, 0, false, "", 0, 0)
+}
+
+func TestMailboxDoesWhatItsModelDoes(t *testing.T) {
+	runs := 3000
+	if testing.Short() {
+		runs = 300
+	}
+	for seed := range uint64(runs) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		c := newComparison(t)
+		c.logf("seed %d", seed)
+		c.setPolicy("capacity", []string{"0", "1", "2", "max"}[seed%4])
+		for range 80 {
+			c.step(rng.IntN)
+		}
+		c.end()
+	}
+}
+
+func FuzzMailboxDoesWhatItsModelDoes(f *testing.F) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 8 {
+		b := make([]byte, 400)
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, script []byte) {
+		in := bytes.NewReader(script)
+		c := newComparison(t)
+		for in.Len() > 0 && c.ids < 500 {
+			c.step(func(n int) int {
+				var b byte
+				_ = binary.Read(in, binary.LittleEndian, &b)
+				return int(b) % n
+			})
+		}
+		c.end()
+	})
+}
