@@ -24,4 +24,11 @@
 // FS.mu guards the tree: names, nodes, owners, modes. Each object has a mutex of its
 // own that serialises the calls on it. FS.mu may be held when an object's mutex is
 // taken, never the other way round. Replies are written with neither held.
+//
+// # What it asks of the kernel besides FUSE
+//
+// Holders of semaphores and locks are watched through pidfds, segments live in
+// memfds, and a writer to a pipe without readers gets its SIGPIPE: system calls that
+// belong to what a kind of object means, not to the connection. That is why this
+// package, too, uses golang.org/x/sys.
 package fs

@@ -97,8 +97,8 @@ func (m *mailboxModel) longest() int64 {
 
 func (m *mailboxModel) bytes() int64 { return int64(len(strings.Join(m.held, ""))) }
 
-func (m *mailboxModel) fits(text string) bool {
-	return int64(len(m.held)) < m.capacity && int64(len(text)) <= m.capacityBytes-m.bytes()
+func (m *mailboxModel) fits(n int64) bool {
+	return int64(len(m.held)) < m.capacity && n <= m.capacityBytes-m.bytes()
 }
 
 // show answers the waiting peeks: text is the next message now.
@@ -126,7 +126,7 @@ func (m *mailboxModel) hand(r *modelRequest, text string, from *modelRequest) {
 	})
 }
 
-func pop[T any](s *[]T) T {
+func shift[T any](s *[]T) T {
 	x := (*s)[0]
 	*s = slices.Clone((*s)[1:])
 	return x
@@ -138,22 +138,22 @@ func (m *mailboxModel) settle() {
 		s := m.senders[0]
 		switch {
 		case int64(len(s.data)) > m.longest():
-			pop(&m.senders)
+			shift(&m.senders)
 			m.finish(s, syscall.EMSGSIZE)
 		case len(m.receivers) > 0:
-			pop(&m.senders)
+			shift(&m.senders)
 			m.sent++
 			m.show(s.data)
-			m.hand(pop(&m.receivers), s.data, s)
+			m.hand(shift(&m.receivers), s.data, s)
 			m.finish(s, 0)
-		case m.fits(s.data):
-			pop(&m.senders)
+		case m.fits(int64(len(s.data))):
+			shift(&m.senders)
 			m.sent++
 			m.held = append(m.held, s.data)
 			m.show(m.held[0])
 			m.finish(s, 0)
 		case m.overflow == Block && s.nonblock:
-			pop(&m.senders)
+			shift(&m.senders)
 			m.finish(s, syscall.EAGAIN)
 		case m.overflow == Block:
 			if len(m.held) == 0 {
@@ -165,13 +165,13 @@ func (m *mailboxModel) settle() {
 			}
 			return
 		case m.overflow == Fail:
-			pop(&m.senders)
+			shift(&m.senders)
 			m.finish(s, syscall.EAGAIN)
 		case m.overflow == DropOldest && len(m.held) > 0:
-			pop(&m.held)
+			shift(&m.held)
 			m.dropped++
 		default:
-			pop(&m.senders)
+			shift(&m.senders)
 			m.sent++
 			m.dropped++
 			m.finish(s, 0)
@@ -210,10 +210,10 @@ func (m *mailboxModel) submit(r *modelRequest) {
 		case r.handle.unfinished(r):
 			m.finish(r, 0)
 		case ok && len(m.held) > 0:
-			m.hand(r, pop(&m.held), nil)
+			m.hand(r, shift(&m.held), nil)
 			m.settle()
 		case ok:
-			s := pop(&m.senders)
+			s := shift(&m.senders)
 			m.sent++
 			m.hand(r, s.data, s)
 			m.finish(s, 0)
@@ -263,7 +263,7 @@ func (m *mailboxModel) giveBack(r *modelRequest) {
 	r.handle.open, r.handle.endIsDue = false, false
 	m.received--
 	if len(m.receivers) > 0 {
-		m.hand(pop(&m.receivers), r.whole, nil)
+		m.hand(shift(&m.receivers), r.whole, nil)
 		return
 	}
 	m.held = slices.Insert(m.held, 0, r.whole)
@@ -295,7 +295,7 @@ func (m *mailboxModel) ready(h *modelHandle) Events {
 		writable = true
 	case m.overflow == Block && len(m.senders) > 0:
 	default:
-		writable = m.fits(strings.Repeat("x", int(m.longest())))
+		writable = m.fits(m.longest())
 	}
 	if h.writes && writable {
 		e |= Out

@@ -90,8 +90,10 @@ func NewConn(dev int, h Handler, cold fuse.RawFileSystem, l *log.Logger) *Conn {
 			EnableLocks:        true,
 			DisableXAttrs:      true,
 			DisableReadDirPlus: true,
-			Logger:             l,
-			Name:               "ipcfs",
+			// A new mtime must not drop the cached pages that processes have mapped.
+			ExplicitDataCacheControl: true,
+			Logger:                   l,
+			Name:                     "ipcfs",
 		}),
 		log:    l,
 		ready:  make(chan struct{}),
@@ -146,7 +148,7 @@ func (c *Conn) loop(buf []byte) error {
 		switch err {
 		case nil:
 			c.handle(buf[:n])
-		case unix.ENODEV: // unmounted
+		case unix.ENODEV, unix.ECONNABORTED: // unmounted, the latter while we read
 			return nil
 		default:
 			return fmt.Errorf("read /dev/fuse: %w", err)

@@ -1,0 +1,158 @@
+package objects
+
+import (
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+func lockRequest(typ LockType, start, end, owner uint64) *Request {
+	return &Request{Op: Lock, Lock: &FileLock{Type: typ, Start: start, End: end, Owner: owner}}
+}
+
+func TestSharedLocksGoTogetherExclusiveOnesAlone(t *testing.T) {
+	var table LockTable
+	a, b := lockRequest(Shared, 0, WholeFile, 1), lockRequest(Shared, 0, WholeFile, 2)
+	wantFinished(t, table.Submit(0, a), a)
+	wantFinished(t, table.Submit(0, b), b)
+	c := lockRequest(Exclusive, 0, WholeFile, 3)
+	wantFinished(t, table.Submit(0, c))
+	wantFinished(t, table.Release(1))
+	wantFinished(t, table.Release(2), c)
+	if table.Unused() {
+		t.Error("unused though 3 holds a lock")
+	}
+	table.Release(3)
+	if !table.Unused() {
+		t.Error("used though nobody holds a lock")
+	}
+}
+
+func TestLockThatWouldWaitFailsWithEAGAINIfNonblock(t *testing.T) {
+	var table LockTable
+	table.Submit(0, lockRequest(Exclusive, 5, 9, 1))
+	r := lockRequest(Shared, 9, 20, 2)
+	r.Nonblock = true
+	wantFinished(t, table.Submit(0, r), r)
+	if r.Errno != syscall.EAGAIN {
+		t.Errorf("lock = %v; want EAGAIN", r.Errno)
+	}
+	holder, ok := table.Blocker(*r.Lock)
+	if !ok || holder.Owner != 1 || holder.Start != 5 || holder.End != 9 {
+		t.Errorf("Blocker = %+v, %v; want 5 to 9 of 1", holder, ok)
+	}
+}
+
+func TestUnlockingTheMiddleSplitsALock(t *testing.T) {
+	var table LockTable
+	table.Submit(0, lockRequest(Exclusive, 0, 99, 1))
+	table.Submit(0, lockRequest(Unlock, 40, 59, 1))
+	for _, c := range []struct {
+		at   uint64
+		held bool
+	}{{0, true}, {39, true}, {40, false}, {59, false}, {60, true}, {99, true}, {100, false}} {
+		if _, held := table.Blocker(FileLock{Type: Shared, Start: c.at, End: c.at, Owner: 2}); held != c.held {
+			t.Errorf("byte %d locked: %v; want %v", c.at, held, c.held)
+		}
+	}
+}
+
+func TestCancelledLockIsNotGrantedLater(t *testing.T) {
+	var table LockTable
+	table.Submit(0, lockRequest(Exclusive, 0, 0, 1))
+	r := lockRequest(Exclusive, 0, 0, 2)
+	table.Submit(0, r)
+	wantFinished(t, table.Cancel(0, r, syscall.EINTR), r)
+	wantFinished(t, table.Cancel(0, r, syscall.EINTR))
+	wantFinished(t, table.Release(1))
+	if r.Errno != syscall.EINTR || !table.Unused() {
+		t.Errorf("lock = %v, unused %v; want EINTR, true", r.Errno, table.Unused())
+	}
+}
+
+// TestLocksAreByteByByte compares the table with an array of bytes, each with its
+// holders: obviously what fcntl(2) says.
+func TestLocksAreByteByByte(t *testing.T) {
+	const file, owners = 12, 4
+	type line struct {
+		r    *Request
+		want FileLock
+	}
+	for seed := range uint64(400) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		var table LockTable
+		var held [file][owners]LockType
+		var waiting []line
+		free := func(l FileLock) bool {
+			for at := l.Start; at <= l.End; at++ {
+				for o, typ := range held[at] {
+					if uint64(o) != l.Owner && typ != Unlock && (typ == Exclusive || l.Type == Exclusive) {
+						return false
+					}
+				}
+			}
+			return true
+		}
+		set := func(l FileLock) {
+			for at := l.Start; at <= l.End; at++ {
+				held[at][l.Owner] = l.Type
+			}
+		}
+		grant := func() (granted []*Request) {
+			waiting = slices.DeleteFunc(waiting, func(w line) bool {
+				if !free(w.want) {
+					return false
+				}
+				set(w.want)
+				granted = append(granted, w.r)
+				return true
+			})
+			return granted
+		}
+		for step := range 120 {
+			var done Finished
+			var want []*Request
+			switch k := rng.IntN(8); {
+			case k == 0:
+				owner := rng.Uint64N(owners)
+				done = table.Release(owner)
+				set(FileLock{Type: Unlock, End: file - 1, Owner: owner})
+				want = grant()
+			case k == 1 && len(waiting) > 0:
+				i := rng.IntN(len(waiting))
+				want = []*Request{waiting[i].r}
+				done = table.Cancel(0, waiting[i].r, syscall.EINTR)
+				waiting = slices.Delete(waiting, i, i+1)
+			default:
+				start := rng.Uint64N(file)
+				r := lockRequest(LockType(rng.IntN(3)), start, start+rng.Uint64N(file-start), rng.Uint64N(owners))
+				r.Nonblock = rng.IntN(3) == 0
+				done = table.Submit(0, r)
+				switch l := *r.Lock; {
+				case l.Type == Unlock || free(l):
+					set(l)
+					want = append([]*Request{r}, grant()...)
+				case r.Nonblock:
+					want = []*Request{r}
+				default:
+					waiting = append(waiting, line{r, l})
+				}
+			}
+			if got := finishedList(done); !slices.Equal(got, want) {
+				t.Fatalf("seed %d step %d: finished %d requests; want %d", seed, step, len(got), len(want))
+			}
+			if n := len(slices.Collect(table.Waiters())); n != len(waiting) {
+				t.Fatalf("seed %d step %d: %d wait; want %d", seed, step, n, len(waiting))
+			}
+			for at := range uint64(file) {
+				for o := range uint64(owners) {
+					l := FileLock{Type: Exclusive, Start: at, End: at, Owner: o}
+					if _, blocked := table.Blocker(l); blocked == free(l) {
+						t.Fatalf("seed %d step %d: byte %d blocked for %d: %v", seed, step, at, o, blocked)
+					}
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,18 @@
+// Package tests checks the contract of ipcfs from the outside: each test mounts the real filesystem and uses it with
+// clients in processes of their own.
+//
+// The rules of the house:
+//
+//   - The daemon is the ipcfs command, built once by TestMain, with the race detector when the tests have it. It must
+//     exit with status 0 and without a race or a panic in its log, or the test that started it fails.
+//   - Whatever may block runs in a child process, never in the test process. Children are killed by process id.
+//   - Nothing sleeps in order to synchronise. That a client is blocked is read from the object's waiters file, that
+//     something has happened from its stat file; eventually re-reads them until they say so, up to a deadline.
+//   - A machine without /dev/fuse, a C compiler or Python fails the tests; nothing is skipped.
+//
+// The clients are cat, dd, bash and the like, Python, Go (the test binary itself, see goclient_test.go) and C, in
+// testdata/clients: ipccli does one system call for each of its arguments and prints what it returned, readiness
+// plays ping-pong over poll, select and epoll, storm sends and receives until it is killed.
+//
+// What a person types at a shell stands in testdata/*.txtar.
+package tests

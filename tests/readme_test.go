@@ -1,0 +1,85 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The sessions of the README are typed line by line into one shell on a real mount,
+// and must print what it says. In a session, "$ " begins a command, "> " goes on
+// with it, anything else is output; … stands for anything.
+func TestReadmeSessionsPrintWhatTheySay(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := sessions(string(readme))
+	if len(steps) == 0 {
+		t.Fatal("no sessions found")
+	}
+	m := mount(t)
+	var script strings.Builder
+	script.WriteString("umask 022\n")
+	for i, s := range steps {
+		fmt.Fprintf(&script, "%s\necho '%s%d'\n", strings.ReplaceAll(s.command, "/tmp/ipc", m.dir), marker, i)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-s")
+	cmd.Stdin = strings.NewReader(script.String())
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		t.Errorf("bash: %v", err)
+	}
+	rest := out.String()
+	for i, s := range steps {
+		got, after, found := strings.Cut(rest, fmt.Sprintf("%s%d\n", marker, i))
+		if !found {
+			t.Fatalf("README line %d: %s\ndid not end; it printed:\n%s", s.line, s.command, rest)
+		}
+		rest = after
+		if !s.matches(got) {
+			t.Errorf("README line %d: %s\nprinted:\n%swant:\n%s", s.line, s.command, got, s.output)
+		}
+	}
+}
+
+const marker = "--readme-step-"
+
+type step struct {
+	line            int
+	command, output string
+}
+
+func (s step) matches(got string) bool {
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(s.output), "…", ".+")
+	return regexp.MustCompile(`\A` + pattern + `\z`).MatchString(got)
+}
+
+func sessions(readme string) []step {
+	var steps []step
+	inside := false
+	for i, line := range strings.Split(readme, "\n") {
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = line == "```console"
+		case !inside:
+		case strings.HasPrefix(line, "$ "):
+			steps = append(steps, step{line: i + 1, command: line[2:]})
+		case strings.HasPrefix(line, "> "):
+			steps[len(steps)-1].command += "\n" + line[2:]
+		default:
+			steps[len(steps)-1].output += line + "\n"
+		}
+	}
+	return steps
+}
