@@ -49,7 +49,7 @@ func newCall(f *FS, c *fusedev.Conn, h *handle, unique uint64, reply replyKind) 
 // submit hands k to its object and answers every request that this finishes.
 func (f *FS) submit(k *call) {
 	k.Tag = k
-	if k.object == nil || k.Op == objects.Open && !k.handle.file.spec.endpoint() {
+	if k.object == nil || k.handle != nil && !k.handle.file.spec.endpoint() {
 		k.answer()
 		return
 	}
@@ -119,6 +119,10 @@ func (f *FS) finish(done objects.Finished) {
 		if k.answer() == syscall.ENOENT && r.Errno == 0 {
 			f.undo(k)
 		}
+		if r.Buffer != nil {
+			r.Buffer.Free()
+			r.Buffer = nil
+		}
 		if !parked {
 			k.recycle()
 		}
@@ -136,6 +140,9 @@ func (k *call) recycle() {
 // answer writes k's reply. The result is ENOENT if the kernel has given the request
 // up, because its process has died.
 func (k *call) answer() syscall.Errno {
+	if k.Broken {
+		k.raise(syscall.SIGPIPE)
+	}
 	switch {
 	case k.Errno != 0:
 		errno := k.conn.Reply(k.unique, k.Errno)
@@ -144,13 +151,32 @@ func (k *call) answer() syscall.Errno {
 		}
 		return errno
 	case k.reply == replyData:
+		if len(k.Data) == k.Size && k.Size > fusedev.MaxRead-pageSize && k.handle.file.spec.stream {
+			// One READ of the most that the kernel sends, up to a page less for
+			// a buffer that is not aligned (fuse_direct_io, fs/fuse/file.c).
+			k.handle.next.Store(k.Offset + int64(k.Size))
+		}
 		return k.conn.ReplyData(k.unique, k.Data)
 	case k.reply == replyWrite:
 		return k.conn.ReplyWrite(k.unique, k.N)
 	case k.reply == replyOpen:
-		return k.conn.ReplyOpen(k.unique, &fuse.OpenOut{Fh: k.handle.fh, OpenFlags: k.openFlags})
+		if k.Op == objects.Hold {
+			k.fs.watchHolder(k.handle, k.Caller.Pid)
+		}
+		return k.conn.ReplyOpen(k.unique, &fuse.OpenOut{Fh: k.handle.fh, OpenFlags: k.openFlags, BackingID: k.handle.backing})
 	}
 	return k.conn.Reply(k.unique, 0)
+}
+
+// raise sends sig to the thread that waits for k's reply. The kernel does not do it for
+// FUSE; nor can we where that thread is in a PID namespace we do not see, or belongs to
+// another user than we do.
+func (k *call) raise(sig syscall.Signal) {
+	if k.Caller.Pid != 0 {
+		// tkill(2), not tgkill: the thread cannot die before we answer, so its
+		// number is its own.
+		_, _, _ = syscall.RawSyscall(syscall.SYS_TKILL, uintptr(k.Caller.Pid), uintptr(sig), 0)
+	}
 }
 
 // undo gives back what a process that has died was to get.
@@ -172,16 +198,22 @@ func (o *object) giveBack(now objects.Time, k *call) (objects.Finished, []uint64
 }
 
 // woken returns the handles whose readiness has grown since poll(2) was last told
-// of it, by the kernel's names for them. A handle stays listed: an edge-triggered
-// epoll(7) does not ask again before it is notified. o.mu is held.
+// of it, by the kernel's names for them, and those for which something has come
+// beside what was there: an edge, as pipe_write has it in Linux's fs/pipe.c. A handle
+// stays listed: an edge-triggered epoll(7) does not ask again before it is notified.
+// o.mu is held.
 func (o *object) woken() []uint64 {
+	if len(o.polled) == 0 {
+		return nil
+	}
 	var kh []uint64
+	changed := o.impl.Held().Changed
 	for _, h := range o.polled {
 		events := o.impl.Ready(&h.Handle)
-		if events&^h.seen != 0 {
+		if events&^h.seen != 0 || events&(objects.In|objects.Pri) != 0 && changed != h.changed {
 			kh = append(kh, h.kh)
 		}
-		h.seen = events
+		h.seen, h.changed = events, changed
 	}
 	return kh
 }

@@ -77,6 +77,11 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	if n.reader != nil {
 		out.Size = n.reader.size()
 	}
+	if file, ok := n.entry.(*file); ok && file.spec.stream && n.opens > 0 {
+		// It cannot seek, and reads to the end whatever the size: wc(1) takes one
+		// for the number of bytes to come.
+		out.Size, out.Blocks = 0, 0
+	}
 	switch n.entry.(type) {
 	case *staticDir, *kindDir:
 		out.SetTimeout(cacheTime)
@@ -84,14 +89,20 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	return fuse.OK
 }
 
-// SetAttr implements fuse.RawFileSystem. A new size is ignored: the shell's > must
-// not purge a queue. So are new times: those shown say when something happened.
+// SetAttr implements fuse.RawFileSystem. A new size is ignored, but for memory: the
+// shell's > must not purge a queue. So are new times: those shown say when something
+// happened.
 func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.nodes[in.NodeId]
 	if n == nil {
 		return status(syscall.ESTALE)
+	}
+	if e, ok := n.entry.(*file); ok && e.spec.memory {
+		if errno := f.setMemory(e.object, in); errno != 0 {
+			return status(errno)
+		}
 	}
 	i := n.entry.base()
 	if d, ok := n.entry.(*objectDir); ok && d.object.flat {
@@ -122,28 +133,51 @@ func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse
 	if errno == 0 {
 		o, errno = f.add(d, name, true, in.Mode, in.Owner)
 	}
-	if errno == syscall.EEXIST && in.Flags&syscall.O_EXCL == 0 {
-		errno = syscall.ESTALE // look it up again and open it
+	if in.Flags&syscall.O_EXCL == 0 && (errno == syscall.EEXIST || errno == 0 && o.file.spec.opening() != objects.Open) {
+		// Look it up again and open it. The kernel holds the directory's lock
+		// during CREATE, so an open that may wait cannot be one: open(2) with
+		// O_EXCL, which has no second try, does not wait.
+		errno = syscall.ESTALE
 	}
 	if errno != 0 {
 		f.mu.Unlock()
 		return status(errno)
 	}
-	n := f.fillEntry(o.file, in.Pid, &out.EntryOut)
-	h, flags := f.newHandle(o.file, n, in.Flags)
+	errno = f.openNew(o, in, out)
 	f.mu.Unlock()
-	k := &call{fs: f, object: o, handle: h, silent: true}
-	k.Op, k.Handle, k.Caller = objects.Open, &h.Handle, callerOf(in.Caller)
-	f.submit(k)
-	out.Fh, out.OpenFlags = h.fh, flags
+	if errno != 0 {
+		return status(errno)
+	}
+	f.beginNew(in, out)
 	return fuse.OK
 }
 
-// Mknod implements fuse.RawFileSystem: a regular file is a flat object.
-func (f *FS) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	if in.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		return fuse.EPERM
+// openNew makes the handle of an open(2) that has made o. FS.mu is held.
+func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.Errno {
+	n := f.fillEntry(o.file, in.Pid, &out.EntryOut)
+	h, flags := f.newHandle(o.file, n, in.Flags)
+	if o.file.spec.memory {
+		if errno := f.attach(h, &flags); errno != 0 {
+			f.dropHandle(h)
+			f.forget(n.id, 1)
+			return errno
+		}
 	}
+	out.Fh, out.OpenFlags, out.BackingID = h.fh, flags, h.backing
+	return 0
+}
+
+// beginNew tells the object of the handle that openNew has made.
+func (f *FS) beginNew(in *fuse.CreateIn, out *fuse.CreateOut) {
+	h := f.handleFor(out.Fh)
+	k := &call{fs: f, object: h.file.object, handle: h, silent: true}
+	k.Op, k.Handle, k.Caller = objects.Open, &h.Handle, callerOf(in.Caller)
+	f.submit(k)
+}
+
+// Mknod implements fuse.RawFileSystem: a regular file is a flat object, a FIFO or a
+// socket is the kernel's own.
+func (f *FS) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
 	return f.make(in.NodeId, name, true, in.Mode, in.Caller, out)
 }
 
@@ -159,7 +193,11 @@ func (f *FS) make(parent uint64, name string, flat bool, mode uint32, c fuse.Cal
 	if errno != 0 {
 		return status(errno)
 	}
-	o, errno := f.add(d, name, flat, mode, c.Owner)
+	add := f.add
+	if flat && mode&syscall.S_IFMT != syscall.S_IFREG {
+		add = f.addKernelNode
+	}
+	o, errno := add(d, name, flat, mode, c.Owner)
 	if errno != 0 {
 		return status(errno)
 	}
@@ -170,28 +208,29 @@ func (f *FS) make(parent uint64, name string, flat bool, mode uint32, c fuse.Cal
 // Unlink implements fuse.RawFileSystem: rm destroys a flat object, whatever it
 // holds and whoever waits.
 func (f *FS) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	return f.unlink(in.NodeId, name, true)
+	return f.unlink(in, name, true)
 }
 
 // Rmdir implements fuse.RawFileSystem: rmdir destroys an empty object that nobody
 // waits for.
 func (f *FS) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	return f.unlink(in.NodeId, name, false)
+	return f.unlink(in, name, false)
 }
 
-func (f *FS) unlink(parent uint64, name string, flat bool) fuse.Status {
-	o, errno := f.takeOut(parent, name, flat)
+func (f *FS) unlink(in *fuse.InHeader, name string, flat bool) fuse.Status {
+	o, errno := f.takeOut(in, name, flat)
 	if errno != 0 {
 		return status(errno)
 	}
-	f.destroy(o)
+	f.bury(o)
 	return fuse.OK
 }
 
-func (f *FS) takeOut(parent uint64, name string, flat bool) (*object, syscall.Errno) {
+// takeOut removes the name and returns what is to be buried.
+func (f *FS) takeOut(in *fuse.InHeader, name string, flat bool) (*object, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d, errno := f.kindDirAt(parent)
+	d, errno := f.kindDirAt(in.NodeId)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -205,13 +244,16 @@ func (f *FS) takeOut(parent uint64, name string, flat bool) (*object, syscall.Er
 		return nil, syscall.EISDIR
 	case !flat && o.flat:
 		return nil, syscall.ENOTDIR
-	case !flat:
+	}
+	if errno := d.mayRemove(in.Uid, o); errno != 0 {
+		return nil, errno
+	}
+	if !flat {
 		if errno := o.removable(); errno != 0 {
 			return nil, errno
 		}
 	}
-	f.remove(o)
-	return o, 0
+	return f.unname(o, name), 0
 }
 
 func (o *object) removable() syscall.Errno {
@@ -227,13 +269,12 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName strin
 	if errno != 0 {
 		return status(errno)
 	}
-	if target != nil {
-		f.destroy(target)
-	}
+	f.bury(target)
 	return fuse.OK
 }
 
-func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (destroyed *object, errno syscall.Errno) {
+// rename returns what is to be buried.
+func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (unused *object, errno syscall.Errno) {
 	if in.Flags&^(renameNoReplace|renameExchange) != 0 {
 		return nil, syscall.EINVAL
 	}
@@ -264,13 +305,23 @@ func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (destroyed *obje
 	if errno := validName(newName); errno != 0 {
 		return nil, errno
 	}
+	for _, leaving := range []*object{o, target} {
+		if leaving == nil {
+			continue
+		}
+		if errno := d.mayRemove(in.Uid, leaving); errno != 0 {
+			return nil, errno
+		}
+	}
 	switch {
 	case in.Flags&renameExchange != 0:
 		if target == nil {
 			return nil, syscall.ENOENT
 		}
-		o.name, target.name = newName, oldName
-		d.objects[newName], d.objects[oldName] = o, target
+		if target != o {
+			o.rename(oldName, newName)
+			target.rename(newName, oldName)
+		}
 		return nil, 0
 	case target == o:
 		return nil, 0
@@ -286,18 +337,76 @@ func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (destroyed *obje
 		}
 	}
 	if target != nil {
-		f.remove(target)
+		unused = f.unname(target, newName)
 	}
 	delete(d.objects, oldName)
-	o.name = newName
-	d.objects[newName] = o
+	f.forgetControls(o, oldName)
+	o.rename(oldName, newName)
 	d.ctime = time.Now()
-	return target, 0
+	return unused, 0
 }
 
-// Link implements fuse.RawFileSystem: link(2): EPERM, not supported here.
-func (f *FS) Link(<-chan struct{}, *fuse.LinkIn, string, *fuse.EntryOut) fuse.Status {
-	return fuse.EPERM
+// Link implements fuse.RawFileSystem: another name for a flat segment, as sem_open(3)
+// makes it. link(2): EPERM, not supported here: one name for everything else.
+func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d, errno := f.kindDirAt(in.NodeId)
+	if errno != 0 {
+		return status(errno)
+	}
+	n := f.nodes[in.Oldnodeid]
+	if n == nil {
+		return status(syscall.ESTALE)
+	}
+	e, ok := n.entry.(*file)
+	switch {
+	case !ok, e.object == nil, !e.object.outlivesName():
+		return fuse.EPERM
+	case e.object.kind != d:
+		return status(syscall.EXDEV)
+	}
+	if errno := validName(name); errno != 0 {
+		return status(errno)
+	}
+	if d.child(name) != nil {
+		return status(syscall.EEXIST)
+	}
+	o := e.object
+	o.addName(name)
+	e.ctime = d.ctime
+	if e.gone { // O_TMPFILE, open(2)
+		e.gone, o.dir.gone = false, false
+	}
+	f.fillEntry(e, in.Pid, out)
+	return fuse.OK
+}
+
+// Tmpfile implements fuse.RawFileSystem: open(2) with O_TMPFILE makes a segment that
+// has no name until link(2) gives it one. EOPNOTSUPP for everything else.
+func (f *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	f.mu.Lock()
+	d, errno := f.kindDirAt(in.NodeId)
+	if errno == 0 && !d.p.links {
+		errno = syscall.EOPNOTSUPP
+	}
+	var o *object
+	if errno == 0 {
+		o, errno = f.newObject(d, true, in.Mode, in.Owner)
+	}
+	if errno != 0 {
+		f.mu.Unlock()
+		return status(errno)
+	}
+	f.expel(o)
+	errno = f.openNew(o, in, out)
+	f.mu.Unlock()
+	if errno != 0 {
+		f.bury(o)
+		return status(errno)
+	}
+	f.beginNew(in, out)
+	return fuse.OK
 }
 
 // Symlink implements fuse.RawFileSystem: symlink(2): EPERM, not supported here.
@@ -319,18 +428,19 @@ func (f *FS) Fsync(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.OK 
 // FsyncDir implements fuse.RawFileSystem.
 func (f *FS) FsyncDir(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.OK }
 
-// Fallocate implements fuse.RawFileSystem: fallocate(2): ENODEV, not a regular file
-// with storage.
-func (f *FS) Fallocate(<-chan struct{}, *fuse.FallocateIn) fuse.Status { return fuse.ENODEV }
-
 // Ioctl implements fuse.RawFileSystem: ioctl(2): ENOTTY, nothing here is a terminal.
 func (f *FS) Ioctl(<-chan struct{}, *fuse.IoctlIn, []byte, *fuse.IoctlOut, []byte) fuse.Status {
 	return status(syscall.ENOTTY)
 }
 
 // CopyFileRange implements fuse.RawFileSystem. EINVAL makes cp(1) read and write
-// instead: the kernel's own copy would run on into the next message.
-func (f *FS) CopyFileRange(<-chan struct{}, *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+// instead: the kernel's own copy would run on into the next message. EOPNOTSUPP makes
+// the kernel copy, which is right between segments.
+func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+	from, to := f.handleFor(in.FhIn), f.handleFor(in.FhOut)
+	if from != nil && to != nil && from.file.spec.memory && to.file.spec.memory {
+		return 0, status(syscall.EOPNOTSUPP)
+	}
 	return 0, fuse.EINVAL
 }
 
@@ -383,14 +493,13 @@ func (f *FS) ReleaseDir(in *fuse.ReleaseIn) {
 // StatFs implements fuse.RawFileSystem: df shows the mount's limits and their use,
 // df -i the objects.
 func (f *FS) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	l := f.ledger
+	limits, used := f.ledger.limits(), f.ledger.total()
 	out.Bsize, out.Frsize, out.NameLen = blockSize, blockSize, maxName
-	out.Blocks = uint64(l.maxBytes) / blockSize
-	used := (uint64(l.bytes.Load()) + blockSize - 1) / blockSize
-	out.Bfree = out.Blocks - min(used, out.Blocks)
+	out.Blocks = uint64(limits.Bytes) / blockSize
+	out.Bfree = out.Blocks - min((uint64(used.Bytes)+blockSize-1)/blockSize, out.Blocks)
 	out.Bavail = out.Bfree
-	out.Files = uint64(l.maxObjects)
-	out.Ffree = out.Files - min(uint64(l.objects.Load()), out.Files)
+	out.Files = uint64(limits.Objects)
+	out.Ffree = out.Files - min(uint64(used.Objects), out.Files)
 	return fuse.OK
 }
 

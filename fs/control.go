@@ -36,12 +36,14 @@ func (o *object) setPolicy(now objects.Time, name, value string) (objects.Finish
 	return done, o.woken(), errno
 }
 
-// flush discards what the object holds, whatever is written.
-func flush(f *FS, o *object, c objects.Caller, _ string) syscall.Errno {
-	k := &call{fs: f, object: o, silent: true}
-	k.Op, k.Caller = objects.Flush, c
-	f.submit(k)
-	return k.Errno
+// command submits op, whatever is written.
+func command(op objects.Op) func(*FS, *object, objects.Caller, string) syscall.Errno {
+	return func(f *FS, o *object, c objects.Caller, _ string) syscall.Errno {
+		k := &call{fs: f, object: o, silent: true}
+		k.Op, k.Caller = op, c
+		f.submit(k)
+		return k.Errno
+	}
 }
 
 func showStat(_ *FS, o *object) []byte {

@@ -3,6 +3,7 @@ package fs
 import (
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"ipcfs/objects"
@@ -20,9 +21,11 @@ const (
 	inosPerObject  = 64
 )
 
-// kindDirMode is that of /dev/shm and /tmp: everybody makes objects, and removes
-// only their own.
-const kindDirMode = 01777
+// kindDirMode lets everybody make objects, as in /dev/shm and /tmp. That they remove
+// only their own is seen to by mayRemove and not by the sticky bit: in a sticky
+// directory fs.protected_regular (proc_sys_fs(5)) has the kernel refuse every open with
+// O_CREAT of somebody else's file, and the shell's > is one.
+const kindDirMode = 0o777
 
 // A staticDir holds what every mount has: the root and .ipcfs.
 type staticDir struct {
@@ -91,13 +94,22 @@ type kindDir struct {
 
 func (d *kindDir) attr(*fuse.Attr) {}
 
+// mayRemove is 0 if uid may take o's name away. unlink(2), rename(2): EPERM, neither
+// the owner of the file nor of the directory, nor privileged. FS.mu is held.
+func (d *kindDir) mayRemove(uid uint32, o *object) syscall.Errno {
+	if uid != 0 && uid != o.entry().base().uid && uid != d.uid {
+		return syscall.EPERM
+	}
+	return 0
+}
+
 // child finds an object, or the control directory NAME.d of the flat object NAME.
 func (d *kindDir) child(name string) entry {
 	if o, ok := d.objects[name]; ok {
 		return o.entry()
 	}
 	if flat, ok := strings.CutSuffix(name, controlSuffix); ok {
-		if o, ok := d.objects[flat]; ok && o.flat {
+		if o, ok := d.objects[flat]; ok && o.flat && !o.kernel() {
 			return o.dir
 		}
 	}

@@ -19,6 +19,11 @@
 // can open it and park a write on it. The one way round, reopening a descriptor
 // through /proc/PID/fd, is refused with ESTALE while a write is parked.
 //
+// Memory is the exception: nothing waits in a write of it, and its mappings and cached
+// pages belong to the kernel's inode. It has one node for as long as the kernel knows
+// it, and a segment that has lost its last name lives until that node has lost its
+// last user.
+//
 // # Locks
 //
 // FS.mu guards the tree: names, nodes, owners, modes. Each object has a mutex of its

@@ -26,6 +26,11 @@ func (e *file) attr(out *fuse.Attr) {
 	if e.object == nil {
 		return
 	}
+	if e.spec.memory {
+		out.Nlink += uint32(len(e.object.aliases))
+		e.object.memoryAttr(out)
+		return
+	}
 	held := e.object.held()
 	setTimes(out, held)
 	if e.spec.endpoint() {
@@ -41,10 +46,20 @@ type handle struct {
 	fh   uint64
 	kh   uint64         // the kernel's name for it in poll notifications
 	seen objects.Events // what poll(2) was last told; guarded by object.mu
-	poll bool           // listed in object.polled; guarded by object.mu
 
-	text       *[]byte  // what a control file showed when it was last read from the start
-	lockOwners []uint64 // of fcntl(2) locks taken through it; guarded by its lockTable
+	changed objects.Time // when what was there had changed last then; guarded by object.mu
+	poll    bool         // listed in object.polled; guarded by object.mu
+
+	attached bool  // it uses the memory of a segment
+	backing  int32 // the kernel's number for that memory, 0 if it goes through us
+
+	// next is the offset at which a read(2) of a stream goes on that is too long for
+	// one READ, 0 if none does. On an unseekable file each begins at 0 (stream_open).
+	next atomic.Int64
+
+	vigil      vigil       // for whoever holds something through it; guarded by object.mu
+	text       *[]byte     // what a control file showed when it was last read from the start
+	lockOwners []lockOwner // guarded by the file's lockTable for fcntl(2)
 }
 
 // size is the st_size that fstat(2) gives a program that may seek in its messages,
@@ -90,11 +105,17 @@ func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
 	mode := flags & syscall.O_ACCMODE
 	h.Reads = mode != syscall.O_WRONLY
 	h.Writes = mode != syscall.O_RDONLY
+	if h.Reads {
+		h.ReadOp = e.spec.read
+	}
+	if h.Writes {
+		h.WriteOp = e.spec.write
+	}
 	open := uint32(fuse.FOPEN_DIRECT_IO)
 	if e.spec.endpoint() {
 		nonblock := flags&syscall.O_NONBLOCK != 0
 		h.EOF = e.spec.eof && !nonblock
-		h.Seekable = !h.Writes && !nonblock
+		h.Seekable = !h.Writes && !nonblock && !e.spec.memory && !e.spec.stream
 		open |= fuse.FOPEN_PARALLEL_DIRECT_WRITES
 		if !h.Seekable {
 			// Without it a write on a read-write descriptor waits for a parked
@@ -150,23 +171,40 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) sys
 		return syscall.ESTALE
 	}
 	h, open := f.newHandle(e, n, flags)
+	if e.spec.memory {
+		if errno := f.attach(h, &open); errno != 0 {
+			f.dropHandle(h)
+			return errno
+		}
+	}
 	k.handle, k.object, k.openFlags = h, e.object, open
-	k.Op, k.Handle, k.Caller = objects.Open, &h.Handle, callerOf(caller)
+	k.Op, k.Handle, k.Caller = e.spec.opening(), &h.Handle, callerOf(caller)
 	k.Nonblock = flags&syscall.O_NONBLOCK != 0
 	return 0
 }
 
 // forgetHandle drops h, which its object does not know or no longer knows.
 func (f *FS) forgetHandle(h *handle) {
+	f.mu.Lock()
+	unused := f.dropHandle(h)
+	f.mu.Unlock()
+	f.bury(unused)
+}
+
+// dropHandle is forgetHandle with f.mu held. It returns the object, if any, whose last
+// use h was.
+func (f *FS) dropHandle(h *handle) *object {
 	f.handlesMu.Lock()
 	delete(f.handles, h.fh)
 	f.handlesMu.Unlock()
-	f.mu.Lock()
+	if h.attached {
+		h.file.object.detach()
+	}
 	h.node.opens--
 	if h.node.reader == h {
 		h.node.reader = nil
 	}
-	f.mu.Unlock()
+	return h.node.unused()
 }
 
 // close ends h: RELEASE was received, or its OPEN could not be answered.
@@ -177,11 +215,34 @@ func (f *FS) close(h *handle) {
 		return
 	}
 	o.mu.Lock()
+	h.vigil.end()
 	if h.poll {
 		i := slices.Index(o.polled, h)
 		o.polled = slices.Delete(o.polled, i, i+1)
 	}
 	r := objects.Request{Op: objects.Close, Handle: &h.Handle, Tag: (*call)(nil)}
+	done := o.impl.Submit(f.now(), &r)
+	wake := o.woken()
+	o.mu.Unlock()
+	f.finish(done)
+	f.wake(wake)
+}
+
+// watchHolder gives back what is held through h when the process of thread, which is
+// opening it, has died.
+func (f *FS) watchHolder(h *handle, thread uint32) {
+	v := f.watch(thread, func() { f.release(h) })
+	h.file.object.mu.Lock()
+	h.vigil = v
+	h.file.object.mu.Unlock()
+}
+
+// release gives back what is held through h, whose opener has died. A child of its
+// may still have it open.
+func (f *FS) release(h *handle) {
+	r := objects.Request{Op: objects.Release, Handle: &h.Handle, Tag: (*call)(nil)}
+	o := h.file.object
+	o.mu.Lock()
 	done := o.impl.Submit(f.now(), &r)
 	wake := o.woken()
 	o.mu.Unlock()
@@ -201,11 +262,11 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 		return
 	}
 	s := h.file.spec
-	if !s.endpoint() {
+	if s.read == 0 {
 		c.ReplyData(in.Unique, h.readText(f, in.Offset, in.Size))
 		return
 	}
-	if in.ReadFlags&fuse.READ_LOCKOWNER == 0 {
+	if in.ReadFlags&fuse.READ_LOCKOWNER == 0 && !s.memory {
 		// Every read(2) has a lock owner; a page fault has none. A private mapping
 		// cannot be refused, but it must not take messages (fs/fuse/file.c).
 		c.Reply(in.Unique, syscall.EIO)
@@ -214,9 +275,20 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 	k := newCall(f, c, h, in.Unique, replyData)
 	k.Op, k.Caller = s.read, callerOf(in.Caller)
 	k.Size, k.Offset = int(in.Size), int64(in.Offset)
+	if s.memory {
+		f.readMemory(k)
+		return
+	}
 	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
+	if s.stream {
+		next := h.next.Swap(0)
+		k.More = in.Offset > 0 && int64(in.Offset) == next
+	}
 	f.submit(k)
 }
+
+// keepData is the Keep of writes to streams.
+func (f *FS) keepData(data []byte) objects.Buffer { return f.conn.Keep(data) }
 
 // ServeWrite implements fusedev.Handler.
 func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
@@ -226,17 +298,30 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 		return
 	}
 	s := h.file.spec
-	if !s.endpoint() {
-		if errno := f.set(h, callerOf(in.Caller), data); errno != 0 {
+	if s.write == 0 {
+		switch errno := f.set(h, callerOf(in.Caller), data); {
+		case errno != 0:
 			c.Reply(in.Unique, errno)
-		} else {
+		case s.then != nil:
+			unique, n := in.Unique, len(data)
+			go func() {
+				s.then(f, h.file.object)
+				c.ReplyWrite(unique, n)
+			}()
+		default:
 			c.ReplyWrite(in.Unique, len(data))
 		}
 		return
 	}
 	k := newCall(f, c, h, in.Unique, replyWrite)
 	k.Op, k.Caller = s.write, callerOf(in.Caller)
-	k.Data = data
+	k.Data, k.Offset = data, int64(in.Offset)
+	if s.stream {
+		k.Keep = f.keep
+	}
+	if s.memory && in.WriteFlags&fuse.WRITE_CACHE != 0 {
+		k.Op = objects.WriteBack
+	}
 	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
 	f.submit(k)
 }
@@ -256,7 +341,7 @@ func (f *FS) ServePoll(c *fusedev.Conn, in *fusedev.PollIn) {
 				o.polled = append(o.polled, h)
 			}
 		}
-		h.seen = events
+		h.seen, h.changed = events, o.impl.Held().Changed
 		o.mu.Unlock()
 	}
 	c.ReplyPoll(in.Unique, pollMask(events))

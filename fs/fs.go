@@ -23,6 +23,10 @@ type Config struct {
 	Version  string      // shown in .ipcfs/version
 	Uid, Gid uint32      // owner of the directories of the tree
 
+	// NoPassthrough sends the memory of segments through the page cache even where
+	// the kernel could use it directly.
+	NoPassthrough bool
+
 	// Limits of what all objects of the mount may hold; 0 stands for a default
 	// that follows the machine's memory.
 	MaxBytes, MaxMessages, MaxObjects int64
@@ -37,7 +41,9 @@ type FS struct {
 	start  time.Time
 	epoch  int64 // start in nanoseconds since the Unix epoch
 	ledger *ledger
+	store  *store
 	conn   *fusedev.Conn
+	keep   func([]byte) objects.Buffer // keepData, made once
 	ready  chan struct{}
 
 	mu      sync.Mutex // guards the tree and everything below
@@ -74,6 +80,7 @@ func New(cfg Config) *FS {
 		handles:       make(map[uint64]*handle),
 		dirs:          make(map[uint64][]fuse.DirEntry),
 	}
+	f.store = newStore(f.ledger.limits().Bytes)
 	f.plant()
 	return f
 }
@@ -82,12 +89,14 @@ func New(cfg Config) *FS {
 // is unmounted. It returns nil on a clean end.
 func (f *FS) Serve(dev int) error {
 	f.conn = fusedev.NewConn(dev, f, f, f.log)
+	f.keep = f.keepData
 	go func() {
 		<-f.conn.Ready()
 		close(f.ready)
 	}()
 	err := f.conn.Serve(threads)
 	f.Shutdown()
+	f.store.close()
 	return err
 }
 
@@ -101,8 +110,10 @@ func (f *FS) Shutdown() {
 	f.down = true
 	var all []*object
 	for _, d := range f.kinds {
-		for _, o := range d.objects {
-			all = append(all, o)
+		for name, o := range d.objects {
+			if name == o.name {
+				all = append(all, o)
+			}
 		}
 	}
 	f.mu.Unlock()

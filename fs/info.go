@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -18,9 +19,10 @@ func (f *FS) infoDir(now time.Time) *staticDir {
 		{name: "objects", show: func(f *FS, _ *object) []byte { return f.showObjects() }},
 		{name: "waiters", show: func(f *FS, _ *object) []byte { return f.showAllWaiters() }},
 		{name: "stat", show: func(f *FS, _ *object) []byte { return f.showMountStat() }},
+		{name: "limits", mode: 0o200, show: func(f *FS, _ *object) []byte { return f.showLimits() }, set: setLimits},
 	} {
 		d.add(s.name, &file{
-			inode: inode{ino: firstInfoIno + uint64(i), mode: fuse.S_IFREG | 0o444, uid: d.uid, gid: d.gid, ctime: now},
+			inode: inode{ino: firstInfoIno + uint64(i), mode: fuse.S_IFREG | 0o444 | s.mode, uid: d.uid, gid: d.gid, ctime: now},
 			spec:  &s,
 		})
 	}
@@ -38,8 +40,10 @@ func (f *FS) allObjects() []placed {
 	f.mu.Lock()
 	var l []placed
 	for _, d := range f.kinds {
-		for _, o := range d.objects {
-			l = append(l, placed{o, o.path()})
+		for name, o := range d.objects {
+			if name == o.name { // not an alias
+				l = append(l, placed{o, o.path()})
+			}
 		}
 	}
 	f.mu.Unlock()
@@ -56,6 +60,12 @@ func (f *FS) showObjects() []byte {
 		i, shape := *o.entry().base(), "directory"
 		if o.flat {
 			shape = "flat"
+		}
+		switch i.mode & syscall.S_IFMT {
+		case syscall.S_IFIFO:
+			shape = "fifo"
+		case syscall.S_IFSOCK:
+			shape = "socket"
 		}
 		f.mu.Unlock()
 		o.mu.Lock()
@@ -95,6 +105,11 @@ func (f *FS) showMountStat() []byte {
 	f.handlesMu.RLock()
 	handles := len(f.handles)
 	f.handlesMu.RUnlock()
+	used := f.ledger.total()
+	passthrough := 0
+	if f.store.passes(f) {
+		passthrough = 1
+	}
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	var b []byte
@@ -102,13 +117,14 @@ func (f *FS) showMountStat() []byte {
 		name  string
 		value int64
 	}{
-		{"objects", f.ledger.objects.Load()},
-		{"messages", f.ledger.messages.Load()},
-		{"bytes", f.ledger.bytes.Load()},
+		{"objects", used.Objects},
+		{"messages", used.Messages},
+		{"bytes", used.Bytes},
 		{"parked", int64(f.conn.Waiting())},
 		{"handles", int64(handles)},
 		{"nodes", int64(nodes)},
 		{"goroutines", int64(runtime.NumGoroutine())},
+		{"passthrough", int64(passthrough)},
 		{"heap_bytes", int64(mem.HeapAlloc)},
 	} {
 		b = fmt.Appendf(b, "%s %d\n", c.name, c.value)

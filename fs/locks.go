@@ -95,8 +95,8 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 	k.Op, k.Caller, k.Lock, k.Nonblock = objects.Lock, callerOf(in.Caller), &lock, !wait
 	k.Tag = k
 	l.mu.Lock()
-	if l == h.table(0) && lock.Type != objects.Unlock && !slices.Contains(h.lockOwners, lock.Owner) {
-		h.lockOwners = append(h.lockOwners, lock.Owner)
+	if l == h.table(0) && lock.Type != objects.Unlock {
+		f.remember(h, in)
 	}
 	done := l.t.Submit(f.now(), &k.Request)
 	if k.Parked() {
@@ -104,6 +104,41 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 	}
 	l.mu.Unlock()
 	f.finish(done)
+}
+
+// A lockOwner is a process that has taken fcntl(2) locks through a handle for whose
+// closing there is no FLUSH.
+type lockOwner struct {
+	owner uint64
+	vigil vigil
+}
+
+// remember notes that the process behind in takes fcntl(2) locks through h. Its death
+// is to end them; others may have h's file open still. The lock table's mutex is held.
+func (f *FS) remember(h *handle, in *fuse.LkIn) {
+	owner := in.Owner
+	if !h.Writes || slices.ContainsFunc(h.lockOwners, func(o lockOwner) bool { return o.owner == owner }) {
+		return
+	}
+	v := f.watch(in.Pid, func() {
+		h.forgetOwner(owner)
+		f.finish(h.table(0).release(owner))
+	})
+	h.lockOwners = append(h.lockOwners, lockOwner{owner, v})
+}
+
+// forgetOwner undoes remember.
+func (h *handle) forgetOwner(owner uint64) {
+	l := h.table(0)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h.lockOwners = slices.DeleteFunc(h.lockOwners, func(o lockOwner) bool {
+		if o.owner != owner {
+			return false
+		}
+		o.vigil.end()
+		return true
+	})
 }
 
 // Flush implements fuse.RawFileSystem: a process has closed a copy of the
@@ -131,8 +166,10 @@ func (f *FS) unlock(h *handle, in *fuse.ReleaseIn) {
 	posix := h.table(0)
 	posix.mu.Lock()
 	owners := h.lockOwners
+	h.lockOwners = nil
 	posix.mu.Unlock()
-	for _, owner := range owners {
-		f.finish(posix.release(owner))
+	for _, o := range owners {
+		o.vigil.end()
+		f.finish(posix.release(o.owner))
 	}
 }

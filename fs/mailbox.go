@@ -12,7 +12,7 @@ func init() {
 			{name: "receive", mode: 0o400, read: objects.Receive, eof: true},
 			{name: "stream", mode: 0o400, read: objects.Receive},
 			{name: "peek", mode: 0o400, read: objects.Peek, eof: true},
-			{name: "flush", mode: 0o200, set: flush},
+			{name: "flush", mode: 0o200, set: command(objects.Flush)},
 		},
 	})
 }

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -54,8 +55,7 @@ const cacheTime = time.Hour
 func (f *FS) nodeFor(e entry, thread uint32) *node {
 	i := e.base()
 	n := i.node
-	_, isDir := e.(dir)
-	if n == nil || !isDir && (n.thread != thread || thread == 0 || n.opens > 0) {
+	if n == nil || !stable(e) && (n.thread != thread || thread == 0 || n.opens > 0) {
 		f.lastID++
 		n = &node{id: f.lastID, entry: e}
 		f.nodes[n.id] = n
@@ -64,6 +64,14 @@ func (f *FS) nodeFor(e entry, thread uint32) *node {
 	n.thread = thread
 	n.lookups++
 	return n
+}
+
+// stable reports whether e has one node for all: directories, where no write waits,
+// memory, whose mappings and cached pages belong to the node, and FIFOs and sockets,
+// which are the node.
+func stable(e entry) bool {
+	file, ok := e.(*file)
+	return !ok || file.spec.memory || file.spec.kernel
 }
 
 // fillEntry answers a LOOKUP, MKDIR or CREATE with e. FS.mu is held.
@@ -86,6 +94,9 @@ func (f *FS) fillEntry(e entry, thread uint32, out *fuse.EntryOut) *node {
 // blockSize is the unit of st_blksize.
 const blockSize = 4096
 
+// pageSize is the kernel's, at most.
+const pageSize = 64 << 10
+
 // fillAttr fills in what stat(2) shows of e. FS.mu is held.
 func (f *FS) fillAttr(e entry, out *fuse.Attr) {
 	i := e.base()
@@ -97,12 +108,14 @@ func (f *FS) fillAttr(e entry, out *fuse.Attr) {
 		Blksize: blockSize,
 	}
 	out.SetTimes(&i.ctime, &i.ctime, &i.ctime)
-	if i.mode&fuse.S_IFDIR != 0 {
+	if i.mode&syscall.S_IFMT == fuse.S_IFDIR {
 		out.Nlink = 2
 	}
 	e.attr(out)
-	// cp(1) takes a file with fewer blocks than bytes for one with holes.
-	out.Blocks = (out.Size + 511) / 512
+	if file, ok := e.(*file); !ok || !file.spec.memory {
+		// cp(1) takes a file with fewer blocks than bytes for one with holes.
+		out.Blocks = (out.Size + 511) / 512
+	}
 	if i.gone {
 		out.Nlink = 0
 	}
@@ -111,16 +124,39 @@ func (f *FS) fillAttr(e entry, out *fuse.Attr) {
 // Forget implements fuse.RawFileSystem.
 func (f *FS) Forget(id, lookups uint64) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	unused := f.forget(id, lookups)
+	f.mu.Unlock()
+	f.bury(unused)
+}
+
+// forget takes references from node id and returns the object, if any, whose last use
+// that was. f.mu is held.
+func (f *FS) forget(id, lookups uint64) *object {
 	n := f.nodes[id]
 	if n == nil || id == fuse.FUSE_ROOT_ID {
-		return
+		return nil
 	}
 	if n.lookups -= min(lookups, n.lookups); n.lookups > 0 {
-		return
+		return nil
 	}
 	delete(f.nodes, id)
 	if i := n.entry.base(); i.node == n {
 		i.node = nil
 	}
+	return n.unused()
+}
+
+// unused returns the object that n is a file of if it lives on without a name and
+// now without users, too. FS.mu is held.
+func (n *node) unused() *object {
+	file, ok := n.entry.(*file)
+	if !ok || !file.gone || n.lookups > 0 || n.opens > 0 {
+		return nil
+	}
+	o := file.object
+	if o == nil || o.buried || !o.outlivesName() {
+		return nil
+	}
+	o.buried = true
+	return o
 }

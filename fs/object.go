@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,24 +23,20 @@ const maxName = 255
 // An object is one IPC object with its place in the tree.
 type object struct {
 	// Guarded by FS.mu.
-	kind  *kindDir
-	name  string
-	ino   uint64
-	flat  bool
-	dir   *objectDir
-	file  *file // of a flat object
-	files []*file
+	kind    *kindDir
+	name    string
+	aliases []string // further names, in the order in which link(2) gave them
+	uid     uint32   // who made it; it is booked on them for as long as it lives
+	ino     uint64
+	flat    bool
+	dir     *objectDir
+	file    *file // of a flat object
+	files   []*file
+	buried  bool // bury is called for it, or was
 
 	mu     sync.Mutex // guards what follows, and serialises calls on impl
 	impl   objects.Object
 	polled []*handle // handles that poll(2) was asked about
-}
-
-// cancel implements parking.
-func (o *object) cancel(now objects.Time, r *objects.Request) objects.Finished {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.impl.Cancel(now, r, syscall.EINTR)
 }
 
 func (o *object) held() objects.Held {
@@ -98,30 +95,102 @@ func (f *FS) add(d *kindDir, name string, flat bool, mode uint32, owner fuse.Own
 	if d.child(name) != nil {
 		return nil, syscall.EEXIST
 	}
+	o, errno := f.newObject(d, flat, mode, owner)
+	if errno != 0 {
+		return nil, errno
+	}
+	o.name = name
+	d.objects[name] = o
+	d.ctime = o.dir.ctime
+	return o, 0
+}
+
+// newObject makes an object for d that has no name yet. FS.mu is held.
+func (f *FS) newObject(d *kindDir, flat bool, mode uint32, owner fuse.Owner) (*object, syscall.Errno) {
 	if f.down {
 		return nil, syscall.EROFS
 	}
-	if errno := f.ledger.addObject(); errno != 0 {
+	if errno := f.ledger.addObject(owner.Uid); errno != 0 {
 		return nil, errno
 	}
 	now := time.Now()
 	f.lastIno += inosPerObject
-	o := &object{kind: d, name: name, ino: f.lastIno, flat: flat, impl: objects.KindNamed(d.p.kind).New(f.ledger)}
+	o := &object{kind: d, uid: owner.Uid, ino: f.lastIno, flat: flat}
+	if d.p.make != nil {
+		o.impl = d.p.make(f, owner.Uid)
+	} else {
+		o.impl = objects.KindNamed(d.p.kind).New(f.ledger)
+	}
 	in := inode{ino: o.ino + 1, mode: fuse.S_IFDIR | mode&0o7777, uid: owner.Uid, gid: owner.Gid, ctime: now}
 	o.dir = &objectDir{inode: in, object: o}
 	if flat {
 		in.ino, in.mode = o.ino, fuse.S_IFREG|mode&0o7777
 		o.file = &file{inode: in, object: o, spec: &d.p.flat}
 	}
-	d.objects[name] = o
-	d.ctime = now
 	return o, 0
 }
 
-// remove takes o out of the tree; the caller destroys it. FS.mu is held.
-func (f *FS) remove(o *object) {
-	delete(o.kind.objects, o.name)
+// outlivesName reports whether o lives on, without a name, for those who use it, as
+// unlink(2) leaves a file.
+func (o *object) outlivesName() bool { return o.kind.p.links && o.flat }
+
+// addName gives o the name. FS.mu is held.
+func (o *object) addName(name string) {
+	if o.name == "" {
+		o.name = name
+	} else {
+		o.aliases = append(o.aliases, name)
+	}
+	o.kind.objects[name] = o
 	o.kind.ctime = time.Now()
+}
+
+// rename changes one of o's names. The caller deletes what the old one stands for.
+// FS.mu is held.
+func (o *object) rename(from, to string) {
+	if i := slices.Index(o.aliases, from); i >= 0 {
+		o.aliases[i] = to
+	} else {
+		o.name = to
+	}
+	o.kind.objects[to] = o
+}
+
+// unname takes one of o's names away, and with the last o itself out of the tree. It
+// returns o if nothing is left of it but to bury it. FS.mu is held.
+func (f *FS) unname(o *object, name string) *object {
+	now := time.Now()
+	delete(o.kind.objects, name)
+	o.kind.ctime = now
+	o.entry().base().ctime = now
+	if i := slices.Index(o.aliases, name); i >= 0 {
+		o.aliases = slices.Delete(o.aliases, i, i+1)
+		return nil
+	}
+	if len(o.aliases) > 0 {
+		o.name, o.aliases = o.aliases[0], slices.Delete(o.aliases, 0, 1)
+		return nil
+	}
+	f.forgetControls(o, name)
+	f.expel(o)
+	if o.outlivesName() && o.file.node != nil {
+		return nil
+	}
+	o.buried = true
+	return o
+}
+
+// forgetControls makes the kernel forget the control directory of the flat object o,
+// whose name goes: the kernel does not know that the two belong together, and would
+// keep what it knows of NAME.d until somebody asks for it again. FS.mu is held.
+func (f *FS) forgetControls(o *object, name string) {
+	if o.flat && o.dir.node != nil && o.kind.node != nil {
+		go f.conn.NotifyInvalEntry(o.kind.node.id, name+controlSuffix)
+	}
+}
+
+// expel marks what belongs to o as gone from the tree. FS.mu is held.
+func (f *FS) expel(o *object) {
 	o.dir.gone = true
 	if o.file != nil {
 		o.file.gone = true
@@ -131,7 +200,14 @@ func (f *FS) remove(o *object) {
 			file.gone = true
 		}
 	}
-	f.ledger.removeObject()
+}
+
+// bury destroys o, which has left the tree and whose user was the last. It may be nil.
+func (f *FS) bury(o *object) {
+	if o != nil {
+		f.ledger.removeObject(o.uid)
+		f.destroy(o)
+	}
 }
 
 // destroy ends o, which has left the tree: its waiters get EIDRM.

@@ -14,11 +14,20 @@ type presentation struct {
 	kind  string // the kind's name in package objects
 	dir   string // the directory that holds its objects
 	flat  spec   // the file that is a flat object
+	nodes bool   // mknod(2) makes FIFOs and sockets beside the objects
+	links bool   // link(2) gives a flat object further names, and rm leaves it to those who have it open
+
+	// make makes an object, which books what it holds on uid; nil: the kind's New.
+	make func(f *FS, uid uint32) objects.Object
+
+	// then is called, by a thread that may wait, after the named policy was set.
+	then map[string]func(f *FS, o *object)
+
 	files []spec // endpoints and control files, in the order in which they are listed
 }
 
-// A spec says what one file of an object means. It is an endpoint (read or write
-// set), or a control file (show or set).
+// A spec says what one file of an object means. It is an endpoint (read, write or
+// open set), or a control file (show or set).
 type spec struct {
 	name string
 	mode uint32 // permissions of a new file
@@ -28,12 +37,37 @@ type spec struct {
 	read, write objects.Op
 	eof         bool // a read that follows a whole message reports end of file
 
+	// open is what open(2) submits, Open if it is 0. An endpoint may consist of
+	// nothing else; show and set then say what reads and writes do.
+	open objects.Op
+
+	// stream marks an endpoint without messages: it has no positions, and a read takes
+	// what there is.
+	stream bool
+
+	// kernel marks a FIFO or socket, which the kernel opens without asking us. It has
+	// one node.
+	kernel bool
+
+	// memory marks a file that is mapped, read and written at offsets, and has a size
+	// of its own. It has one node.
+	memory bool
+
+	then func(f *FS, o *object)                                               // as in presentation
 	show func(f *FS, o *object) []byte                                        // what a read gives
 	set  func(f *FS, o *object, c objects.Caller, value string) syscall.Errno // what a write does
 }
 
 // endpoint reports whether the file carries messages rather than settings.
-func (s *spec) endpoint() bool { return s.read|s.write != 0 }
+func (s *spec) endpoint() bool { return s.read|s.write|s.open != 0 }
+
+// opening is what open(2) submits.
+func (s *spec) opening() objects.Op {
+	if s.open != 0 {
+		return s.open
+	}
+	return objects.Open
+}
 
 func (s *spec) readable() bool { return s.read != 0 || s.show != nil }
 func (s *spec) writable() bool { return s.write != 0 || s.set != nil }
@@ -49,7 +83,9 @@ func presentations() []*presentation {
 	for _, p := range registered {
 		var policies []spec
 		for _, name := range objects.KindNamed(p.kind).Policies {
-			policies = append(policies, policyFile(name))
+			s := policyFile(name)
+			s.then = p.then[name]
+			policies = append(policies, s)
 		}
 		p.files = slices.Concat(p.files, policies, []spec{
 			{name: "stat", mode: 0o444, show: showStat},

@@ -30,11 +30,14 @@
 // the Finished of the Submit call it came with have been answered. An object that
 // keeps bytes longer copies them. The Data of a finished receive may be such a
 // borrowed buffer, so a driver answers the Finished of a call before it reuses the
-// buffer it submitted.
+// buffer it submitted. A driver that lends long data may allow the object to keep
+// their buffer instead: see [Request.Keep].
 //
 // # Wake order
 //
 // Finished lists requests in the order in which their processes are to wake. A
 // receiver comes before the sender whose message it got: when the sender returns
-// from a rendezvous, its message has been received.
+// from a rendezvous, its message has been received. Long writes to a buffered pipe are
+// the exception: their writer comes first and prepares the next while the driver
+// copies these to the reader.
 package objects

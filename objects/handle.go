@@ -10,6 +10,10 @@ const seekBack = 64 << 10
 type Handle struct {
 	Reads, Writes bool
 
+	// ReadOp and WriteOp are what read(2) and write(2) of it submit, 0 for what
+	// the object has no part in. They tell the endpoints of an object apart.
+	ReadOp, WriteOp Op
+
 	// EOF makes a read that follows a whole message report end of file, once, so
 	// that programs that read to the end get exactly one message.
 	EOF bool
@@ -18,10 +22,13 @@ type Handle struct {
 	// on where the last read ended.
 	Seekable bool
 
-	end  bool     // the message was delivered whole; end of file is due
+	end  bool     // end of file is due: the message was delivered whole, the pipe hung up
 	msg  *Message // delivered in part, or whole and still addressable
 	base int64    // the offset of msg's first byte
 	read int      // the bytes of msg delivered at least once
+
+	early bool  // of a pipe: opened without waiting for the other end
+	met   int64 // and how often that had been opened before, if it was not there
 }
 
 // begin delivers the first bytes of m to r.

@@ -422,8 +422,7 @@ func (c *comparison) compare(done Finished) {
 	for r := range c.real.Waiters() {
 		waiting = append(waiting, r)
 	}
-	var modelWaiting []*modelRequest
-	modelWaiting = slices.Concat(c.model.senders, c.model.receivers, c.model.peekers)
+	modelWaiting := slices.Concat(c.model.senders, c.model.receivers, c.model.peekers)
 	if !slices.EqualFunc(waiting, modelWaiting, func(r *Request, m *modelRequest) bool { return c.requests[r] == m }) {
 		c.fatalf("%d wait; want %d", len(waiting), len(modelWaiting))
 	}

@@ -44,6 +44,17 @@ func formatAmount(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
+// ParseAmount reads an amount as a person writes it in a control file: a number, zero,
+// max or unbounded.
+func ParseAmount(s string) (n int64, ok bool) { return parseAmount(s) }
+
+// ParseBytes is ParseAmount for bytes: K, M, G and T behind the number multiply by
+// powers of 1024.
+func ParseBytes(s string) (n int64, ok bool) { return parseBytes(s) }
+
+// FormatAmount is what ParseAmount reads.
+func FormatAmount(n int64) string { return formatAmount(n) }
+
 // Overflow is what a send to a full object does.
 type Overflow uint8
 

@@ -16,9 +16,28 @@ const (
 	Peek                  // a copy of the next message, nothing taken
 	Flush                 // discard all that is held
 	Lock                  // take or release a lock of a LockTable
+	Connect               // open, and wait for the other end
+	Write                 // put Data into the stream
+	Read                  // take bytes off the stream
+	Hangup                // end of file for those who read
+	Wait                  // take Units of a semaphore, P
+	Post                  // give a semaphore Units, V
+	Hold                  // open, and take a unit that the end of the handle gives back
+	Release               // the process that opened the handle has died: give back what it holds
+
+	// Of memory, at Offset. None of them waits.
+	ReadAt    // copy bytes out of it, len(Data) at most
+	WriteAt   // copy Data into it, which may make it grow
+	WriteBack // as WriteAt, of what was stored through a mapping: it never grows
+	Resize    // make it Offset bytes long
+	Allocate  // make sure of Size bytes and grow to have them
+	Reserve   // make sure of Size bytes, which may lie beyond the end
+	Punch     // make a hole of Size bytes
 )
 
-var opNames = [...]string{Open: "open", Close: "close", Send: "send", Receive: "receive", Peek: "peek", Flush: "flush", Lock: "lock"}
+var opNames = [...]string{Open: "open", Close: "close", Send: "send", Receive: "receive", Peek: "peek", Flush: "flush", Lock: "lock",
+	Connect: "open", Write: "write", Read: "read", Hangup: "hangup", Wait: "wait", Post: "post", Hold: "hold", Release: "release",
+	ReadAt: "read", WriteAt: "write", WriteBack: "write", Resize: "resize", Allocate: "allocate", Reserve: "allocate", Punch: "punch"}
 
 // String is the word the waiters file shows.
 func (op Op) String() string { return opNames[op] }
@@ -44,9 +63,27 @@ type Request struct {
 	// the package comment on whose memory it is.
 	Data []byte
 
-	// N is how many bytes of Data a finished Send has taken: all of them, for a
-	// message.
+	// N is how many bytes of Data a finished Send, Write, Wait or Post has taken:
+	// all of them, except that a Write may end early.
 	N int
+
+	// More marks a Read that continues a read(2) which has bytes already: it
+	// finishes with what there is, if only nothing, instead of waiting.
+	More bool
+
+	// Keep, if it is set, lets the object keep long Data instead of a copy: it
+	// returns the buffer that they are in. Buffer is the one that the Data of a
+	// finished Read are in, if it was kept; the driver frees it when it has answered.
+	Keep   func(data []byte) Buffer
+	Buffer Buffer
+
+	// Broken is set on a finished Write that found the last reader gone: its
+	// process also gets SIGPIPE, whether it has written something or not.
+	Broken bool
+
+	// Units is how many units a Wait or Post moves. If it is 0, Data says it in
+	// words: see ParseUnits.
+	Units int64
 
 	// Lock is what a Lock request asks for.
 	Lock *FileLock
@@ -61,9 +98,18 @@ type Request struct {
 	Tag any
 
 	message    *Message // what a parked send offers, what a finished receive took
-	took       bool     // a finished receive that took message off the queue
+	took       bool     // a finished receive that took message off the queue, or a wait that took units
+	units      int64    // what a Wait or Post moves; the bytes that a parked Write still offers
+	chunk      *chunk   // those bytes are at the end of it
 	on         *queue   // the wait queue the request is parked in
 	prev, next *Request // in that queue; next also links Finished
+}
+
+// A Buffer is memory of the driver's that is in use for as long as somebody holds it. It
+// is safe for concurrent use.
+type Buffer interface {
+	Hold() // as often as it is freed later, beside once for the Keep that gave it
+	Free()
 }
 
 // Parked reports whether r waits in an object.

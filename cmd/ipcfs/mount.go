@@ -31,6 +31,7 @@ Options, separated by commas:
                     (as a user: if /etc/fuse.conf has a line user_allow_other)
   ro, rw            read-only, read-write (default)
   fsname=NAME       the source shown by mount(8) (default ipcfs)
+  nopassthrough     segments go through the daemon, as an unprivileged one's do
   exec, noexec      programs may be run from it (default), or not
   suid, nosuid      set-user-ID programs count, or not (default)
   dev, nodev        device nodes count, or not (default)

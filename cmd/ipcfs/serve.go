@@ -79,6 +79,8 @@ func (s server) mountAndServe(signals <-chan os.Signal) error {
 		Version: shortVersion(),
 		Uid:     uint32(os.Geteuid()),
 		Gid:     uint32(os.Getegid()),
+
+		NoPassthrough: s.options.NoPassthrough,
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- f.Serve(fd) }()

@@ -5,6 +5,7 @@ import (
 	"log"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -75,6 +76,8 @@ type Conn struct {
 	log   *log.Logger
 	ready chan struct{} // closed when INIT has been answered
 
+	loops []atomic.Pointer[Buffer] // what each thread reads requests into
+
 	mu     sync.Mutex        // guards parked
 	parked map[uint64]Parked // by the unique number of the request
 }
@@ -109,16 +112,16 @@ func (c *Conn) Ready() <-chan struct{} { return c.ready }
 // unmounted, then closes the descriptor.
 func (c *Conn) Serve(threads int) error {
 	defer unix.Close(c.dev)
-	buf := make([]byte, bufferSize)
-	if err := c.init(buf); err != nil {
+	c.loops = make([]atomic.Pointer[Buffer], threads)
+	if err := c.init(make([]byte, bufferSize)); err != nil {
 		return fmt.Errorf("INIT: %w", err)
 	}
 	close(c.ready)
 	errs := make(chan error, threads)
-	for range threads - 1 {
-		go func() { errs <- c.loop(make([]byte, bufferSize)) }()
+	for i := range threads - 1 {
+		go func() { errs <- c.loop(&c.loops[i+1]) }()
 	}
-	errs <- c.loop(buf)
+	errs <- c.loop(&c.loops[0])
 	var first error
 	for range threads {
 		if err := <-errs; err != nil && first == nil {
@@ -142,12 +145,17 @@ func (c *Conn) init(buf []byte) error {
 	}
 }
 
-func (c *Conn) loop(buf []byte) error {
+func (c *Conn) loop(own *atomic.Pointer[Buffer]) error {
 	for {
-		n, err := c.read(buf)
+		buf := own.Load()
+		if buf == nil { // the last was kept
+			buf = buffers.Get().(*Buffer)
+			own.Store(buf)
+		}
+		n, err := c.read(buf.data[:])
 		switch err {
 		case nil:
-			c.handle(buf[:n])
+			c.handle(buf.data[:n])
 		case unix.ENODEV, unix.ECONNABORTED: // unmounted, the latter while we read
 			return nil
 		default:

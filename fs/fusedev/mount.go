@@ -44,21 +44,22 @@ func (f fault) Unwrap() error { return f.errno }
 // Options are what mount -o says. The zero Options mount read-write for the
 // calling user alone, without set-user-ID programs and device nodes.
 type Options struct {
-	AllowOther bool   // users other than the mounting one may use the mount
-	ReadOnly   bool   // ro
-	NoExec     bool   // noexec
-	NoAtime    bool   // noatime
-	NoDirAtime bool   // nodiratime
-	AllowSuid  bool   // suid, for root only
-	AllowDev   bool   // dev, for root only
-	FSName     string // the source shown by mount(8); empty means "ipcfs"
+	AllowOther    bool   // users other than the mounting one may use the mount
+	ReadOnly      bool   // ro
+	NoExec        bool   // noexec
+	NoAtime       bool   // noatime
+	NoDirAtime    bool   // nodiratime
+	AllowSuid     bool   // suid, for root only
+	AllowDev      bool   // dev, for root only
+	NoPassthrough bool   // the daemon's to heed: no backing files, even where the kernel has them
+	FSName        string // the source shown by mount(8); empty means "ipcfs"
 }
 
 // OptionWords lists the words ParseOptions knows, fsname without its value.
 func OptionWords() []string {
 	return []string{
 		"allow_other", "atime", "default_permissions", "defaults", "dev", "diratime", "exec", "fsname=",
-		"noatime", "nodev", "nodiratime", "noexec", "nosuid", "relatime", "ro", "rw", "suid",
+		"noatime", "nodev", "nodiratime", "noexec", "nopassthrough", "nosuid", "relatime", "ro", "rw", "suid",
 	}
 }
 
@@ -85,6 +86,8 @@ func ParseOptions(s string) (Options, error) {
 			// What every mount has.
 		case "allow_other":
 			o.AllowOther = true
+		case "nopassthrough":
+			o.NoPassthrough = true
 		case "ro", "rw":
 			o.ReadOnly = name == "ro"
 		case "exec", "noexec":

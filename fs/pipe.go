@@ -1,0 +1,70 @@
+package fs
+
+import (
+	"iter"
+	"syscall"
+
+	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+func init() {
+	present(presentation{
+		kind:  "pipe",
+		dir:   "pipes",
+		nodes: true,
+		flat:  spec{open: objects.Connect, read: objects.Read, write: objects.Write, stream: true},
+		files: []spec{
+			{name: "read", mode: 0o400, open: objects.Connect, read: objects.Read, stream: true},
+			{name: "write", mode: 0o200, open: objects.Connect, write: objects.Write, stream: true},
+			{name: "oob", mode: 0o600, read: objects.Receive, write: objects.Send, eof: true},
+			{name: "flush", mode: 0o200, set: command(objects.Flush)},
+			{name: "hangup", mode: 0o200, set: command(objects.Hangup)},
+		},
+	})
+}
+
+// A kernelNode is a FIFO or a socket: a name and its attributes are ours, the rest the
+// kernel does itself and never asks us.
+type kernelNode struct{}
+
+var kernelSpec = spec{kernel: true}
+
+// addKernelNode makes a FIFO or socket of type mode in d. f.mu is held.
+func (f *FS) addKernelNode(d *kindDir, name string, flat bool, mode uint32, owner fuse.Owner) (*object, syscall.Errno) {
+	if !d.p.nodes || mode&syscall.S_IFMT != syscall.S_IFIFO && mode&syscall.S_IFMT != syscall.S_IFSOCK {
+		// mknod(2): EPERM, the filesystem does not support the type of node.
+		return nil, syscall.EPERM
+	}
+	o, errno := f.add(d, name, flat, mode, owner)
+	if errno != 0 {
+		return nil, errno
+	}
+	o.impl = kernelNode{}
+	o.file.mode = mode & (syscall.S_IFMT | 0o7777)
+	o.file.spec = &kernelSpec
+	return o, 0
+}
+
+// kernel reports whether o is a FIFO or a socket.
+func (o *object) kernel() bool { return o.flat && o.file.spec.kernel }
+
+func (kernelNode) Submit(objects.Time, *objects.Request) objects.Finished {
+	panic("fs: request for a FIFO or socket")
+}
+func (kernelNode) Cancel(objects.Time, *objects.Request, syscall.Errno) (done objects.Finished) {
+	return done
+}
+func (kernelNode) Return(objects.Time, *objects.Request) (done objects.Finished) { return done }
+func (kernelNode) Destroy(objects.Time) (done objects.Finished)                  { return done }
+func (kernelNode) Removable() syscall.Errno                                      { return 0 }
+func (kernelNode) Ready(*objects.Handle) objects.Events                          { return 0 }
+func (kernelNode) Policy(string) string                                          { return "" }
+func (kernelNode) SetPolicy(objects.Time, string, string) (done objects.Finished, errno syscall.Errno) {
+	return done, syscall.EPERM
+}
+func (kernelNode) Held() objects.Held                  { return objects.Held{} }
+func (kernelNode) Stat() []objects.Counter             { return nil }
+func (kernelNode) Waiters() iter.Seq[*objects.Request] { return func(func(*objects.Request) bool) {} }
+func (kernelNode) Check() error                        { return nil }

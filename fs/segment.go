@@ -1,0 +1,238 @@
+package fs
+
+import (
+	"fmt"
+	"sync"
+	"syscall"
+
+	"ipcfs/fs/fusedev"
+	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// A segment's memory is used in one of two ways, the same for all of a mount's. With
+// passthrough the kernel reads, writes and maps the memory itself; only opening,
+// sizes and attributes come to us. Without it the kernel's page cache is what
+// processes map and share, and our memory is what it is filled from and written back
+// to. Both need one node for a file ([FS.nodeFor]), and no write of either waits.
+
+func init() {
+	memory := spec{read: objects.ReadAt, write: objects.WriteAt, memory: true}
+	data := memory
+	data.name, data.mode = "data", 0o600
+	present(presentation{
+		kind:  "segment",
+		dir:   "segments",
+		make:  newSegment,
+		flat:  memory,
+		links: true,
+		files: []spec{
+			data,
+			holdFile("lock"),
+			{name: "owners", mode: 0o444, show: showOwners},
+			{name: "attached", mode: 0o444, show: showAttached},
+		},
+		then: map[string]func(*FS, *object){"size": resized},
+	})
+}
+
+func newSegment(f *FS, uid uint32) objects.Object {
+	return objects.NewSegment(f.ledger, f.store.memory(f.conn), uid)
+}
+
+// segment returns the segment that o is. o.mu is held.
+func (o *object) segment() *objects.Segment { return o.impl.(*objects.Segment) }
+
+// memory returns the memory of the segment that o is. o.mu is held while it is used.
+func (o *object) memory() *memory { return o.segment().Storage().(*memory) }
+
+// attach readies the memory of h's segment and adds to flags how the kernel is to use
+// it. FS.mu is held.
+func (f *FS) attach(h *handle, flags *uint32) syscall.Errno {
+	passthrough := f.store.passes(f)
+	o := h.file.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := o.memory()
+	if errno := m.open(); errno != 0 {
+		return errno
+	}
+	h.attached = true
+	if !passthrough {
+		*flags = fuse.FOPEN_KEEP_CACHE
+		return 0
+	}
+	id, errno := m.back()
+	if errno != 0 {
+		return errno
+	}
+	h.backing = id
+	*flags = fuse.FOPEN_PASSTHROUGH
+	if h.Writes && (o.segment().SealedGrow() || f.ledger.limitsUsers()) {
+		// Whether a write may make it grow is ours to say then, and with this flag
+		// writes come to us. Mappings do not make it grow.
+		*flags |= fuse.FOPEN_DIRECT_IO
+	}
+	return 0
+}
+
+// detach ends what attach began.
+func (o *object) detach() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.memory().close()
+}
+
+// memoryAttr shows the size, blocks and times of a segment's memory.
+func (o *object) memoryAttr(out *fuse.Attr) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.impl.Held() // books what has grown
+	o.memory().attr(out)
+}
+
+// submitNow carries out op, which does not wait, and returns its errno.
+func (f *FS) submitNow(o *object, op objects.Op, c objects.Caller, offset int64, size int) syscall.Errno {
+	k := &call{fs: f, object: o, silent: true}
+	k.Op, k.Caller, k.Offset, k.Size = op, c, offset, size
+	k.Tag = k
+	done, wake := o.submit(f.now(), k)
+	f.finish(done)
+	f.wake(wake)
+	return k.Errno
+}
+
+// setMemory carries out what a SETATTR says of a segment's size and times.
+func (f *FS) setMemory(o *object, in *fuse.SetAttrIn) syscall.Errno {
+	if size, ok := in.GetSize(); ok {
+		// A size beyond what an off_t holds is refused by the kernel.
+		if errno := f.submitNow(o, objects.Resize, callerOf(in.Caller), int64(size), 0); errno != 0 {
+			return errno
+		}
+	}
+	atime, setAtime := in.GetATime()
+	mtime, setMtime := in.GetMTime()
+	if !setAtime && !setMtime {
+		return 0
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch m := o.memory(); {
+	case !setMtime:
+		return m.touch(&atime, nil)
+	case !setAtime:
+		return m.touch(nil, &mtime)
+	default:
+		return m.touch(&atime, &mtime)
+	}
+}
+
+// allocations are the modes of fallocate(2) that tmpfs has.
+var allocations = map[uint32]objects.Op{
+	0:                        objects.Allocate,
+	unix.FALLOC_FL_KEEP_SIZE: objects.Reserve,
+	unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE: objects.Punch,
+}
+
+// Fallocate implements fuse.RawFileSystem. fallocate(2): ENODEV, not a regular file
+// with storage; EOPNOTSUPP, not a mode of its file system.
+func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	h := f.handleFor(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	if !h.file.spec.memory {
+		return fuse.ENODEV
+	}
+	op, ok := allocations[in.Mode]
+	if !ok {
+		return status(syscall.EOPNOTSUPP)
+	}
+	return status(f.submitNow(h.file.object, op, callerOf(in.Caller), int64(in.Offset), int(in.Length)))
+}
+
+// Lseek implements fuse.RawFileSystem: lseek(2) with SEEK_DATA or SEEK_HOLE. Without
+// passthrough the page cache may have data that we do not, so everything counts as
+// data there, as in every other file.
+func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	h := f.handleFor(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	if h.backing != 0 {
+		o := h.file.object
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		at, errno := o.memory().seek(int64(in.Offset), int(in.Whence))
+		out.Offset = uint64(at)
+		return status(errno)
+	}
+	var attr fuse.Attr
+	f.mu.Lock()
+	f.fillAttr(h.file, &attr)
+	f.mu.Unlock()
+	// lseek(2): ENXIO, beyond the end of the file.
+	if in.Offset >= attr.Size {
+		return status(syscall.ENXIO)
+	}
+	out.Offset = in.Offset
+	if in.Whence == unix.SEEK_HOLE {
+		out.Offset = attr.Size
+	}
+	return fuse.OK
+}
+
+// buffers holds what READs of memory are answered from.
+var buffers = sync.Pool{New: func() any { return new([fusedev.MaxRead]byte) }}
+
+// readMemory answers the READ k of a segment.
+func (f *FS) readMemory(k *call) {
+	buf := buffers.Get().(*[fusedev.MaxRead]byte)
+	defer buffers.Put(buf)
+	k.Data = buf[:min(k.Size, fusedev.MaxRead)]
+	f.submit(k)
+}
+
+// resized tells the page cache of a size that the kernel has not set itself. Cached
+// pages beyond the new end are dropped; the next access there reads, learns the size
+// and raises SIGBUS, as it does in tmpfs. A larger size the kernel learns when
+// somebody opens the file, reads beyond the old end or asks for its attributes: until
+// then a mapping made before ends where it did.
+//
+// It waits for the kernel, which may wait for the loop.
+func resized(f *FS, o *object) {
+	f.mu.Lock()
+	e := o.file
+	if !o.flat {
+		e = o.files[0] // data
+	}
+	var id uint64
+	if e != nil && e.node != nil {
+		id = e.node.id
+	}
+	f.mu.Unlock()
+	if id != 0 && !f.store.passes(f) {
+		f.conn.NotifyInval(id, o.held().Bytes)
+	}
+}
+
+func showAttached(_ *FS, o *object) []byte {
+	o.mu.Lock()
+	attached := o.segment().Attached()
+	o.mu.Unlock()
+	var b []byte
+	for _, a := range attached {
+		pid, command := process(a.Caller.Pid)
+		mode := ""
+		if a.Handle.Reads {
+			mode += "r"
+		}
+		if a.Handle.Writes {
+			mode += "w"
+		}
+		b = fmt.Appendf(b, "%d %d %s %s\n", pid, a.Caller.Uid, command, mode)
+	}
+	return b
+}

@@ -1,0 +1,56 @@
+package fs
+
+import (
+	"fmt"
+	"iter"
+	"syscall"
+
+	"ipcfs/objects"
+)
+
+func init() {
+	present(presentation{
+		kind: "semaphore",
+		dir:  "semaphores",
+		flat: spec{read: objects.Wait, write: objects.Post, eof: true},
+		files: []spec{
+			{name: "wait", mode: 0o600, read: objects.Wait, write: objects.Wait, eof: true},
+			{name: "post", mode: 0o200, write: objects.Post},
+			holdFile("hold"),
+			{name: "owners", mode: 0o444, show: showOwners},
+		},
+	})
+}
+
+// holdFile is an endpoint that a process holds by having it open. It can be opened
+// for reading and for writing, as shells have it; there is nothing to read, and what
+// is written (a process's own number, in the manner of lock files) goes nowhere:
+// owners tells who holds it.
+func holdFile(name string) spec {
+	return spec{
+		name: name,
+		mode: 0o600,
+		open: objects.Hold,
+		show: func(*FS, *object) []byte { return nil },
+		set:  func(*FS, *object, objects.Caller, string) syscall.Errno { return 0 },
+	}
+}
+
+// showOwners gives a line for each holder: pid, uid, command and seconds held.
+func showOwners(f *FS, o *object) []byte {
+	var all []objects.Owner
+	o.mu.Lock()
+	for owner := range o.impl.(interface {
+		Owners() iter.Seq[objects.Owner]
+	}).Owners() {
+		all = append(all, owner)
+	}
+	o.mu.Unlock()
+	now := f.now()
+	var b []byte
+	for _, owner := range all {
+		pid, command := process(owner.Caller.Pid)
+		b = fmt.Appendf(b, "%d %d %s %.1f\n", pid, owner.Caller.Uid, command, float64(now-owner.Since)/1e9)
+	}
+	return b
+}
