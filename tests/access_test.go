@@ -106,6 +106,27 @@ func TestASharedMailboxTakesRedirectionsOfOtherUsers(t *testing.T) {
 	}
 }
 
+// As in a sticky directory: unlink(2), rename(2).
+func TestNobodyRemovesWhatBelongsToOthers(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	m := mount(t, "allow_other")
+	other := nobody(t)
+	mine := m.mailbox(t, flat, "mine")
+	directory := m.mailbox(t, directory, "directory")
+	does(t, "chmod "+mine.path+" 666", "ok", "chmod "+directory.path+" 777", "ok")
+	own := m.path("mailboxes", "own")
+	doesAs(t, other,
+		"unlink "+mine.path, "EPERM", "rmdir "+directory.path, "EPERM",
+		"rename "+mine.path+" "+mine.path+"2", "EPERM",
+		"open "+own+" wronly|creat", "ok",
+		"rename "+own+" "+mine.path, "EPERM",
+		"rename "+own+" "+own+"2", "ok",
+		"unlink "+own+"2", "ok",
+	)
+	does(t, "unlink "+mine.path, "ok", "rmdir "+directory.path, "ok")
+}
+
 func TestAnUnprivilegedUserMountsAndUses(t *testing.T) {
 	t.Parallel()
 	needRoot(t)

@@ -175,13 +175,13 @@ func snapshot(t *testing.T, mb *mailbox) string {
 		case "capacity", "capacity_bytes", "max_message", "overflow":
 			text, err := os.ReadFile(path)
 			fmt.Fprintf(&b, " %q %v", text, err)
-		default:
-			fmt.Fprintf(&b, " %d", info.Size())
 		case "stat":
 			stat := mb.stat()
 			for _, key := range []string{"messages", "bytes", "sent", "received", "dropped"} {
 				fmt.Fprintf(&b, " %s=%d", key, stat[key])
 			}
+		default:
+			fmt.Fprintf(&b, " %d", info.Size())
 		}
 	}
 	for _, root := range []string{mb.m.dir, mb.control} {

@@ -24,6 +24,7 @@ func goClient(job string, args []string) int {
 		"ReadDeadline":  goReadDeadline,
 		"WriteDeadline": goWriteDeadline,
 		"CloseUnblocks": goCloseUnblocks,
+		"MapShared":     goMapShared,
 	}
 	f, ok := jobs[job]
 	if !ok {

@@ -21,7 +21,7 @@ import (
 const patience = 30 * time.Second
 
 // The programs TestMain builds.
-var ipcfsBin, cliBin, readinessBin, stormBin string
+var ipcfsBin, cliBin, readinessBin, stormBin, segmentBin, incrementsBin, streamsBin string
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv(goClientEnv); job != "" {
@@ -67,7 +67,10 @@ func runTests(m *testing.M) int {
 	if err := build("go", append(args, "ipcfs/cmd/ipcfs")...); err != nil {
 		return fail(err)
 	}
-	for name, path := range map[string]*string{"ipccli": &cliBin, "readiness": &readinessBin, "storm": &stormBin} {
+	for name, path := range map[string]*string{
+		"ipccli": &cliBin, "readiness": &readinessBin, "storm": &stormBin, "segment": &segmentBin,
+		"increments": &incrementsBin, "streams": &streamsBin,
+	} {
 		*path = filepath.Join(bin, name)
 		source := filepath.Join("testdata", "clients", name+".c")
 		if err := build("gcc", "-O1", "-Wall", "-o", *path, source); err != nil {
@@ -376,7 +379,7 @@ func (m *mountpoint) leavesNothingBehind(t testing.TB, before footprint) {
 	})
 }
 
-// sum describes a long message in a failure.
+// brief describes a long message in a failure.
 func brief(b []byte) string {
 	if len(b) <= 200 {
 		return strconv.Quote(string(b))

@@ -23,7 +23,8 @@ type layer struct {
 	never    []string // of the standard library directly; of the module by way of others, too
 }
 
-// layers is the table of the architecture: a path that ends in a slash stands for all below it. A package without a row is an error: give it one.
+// layers is the table of the architecture: a path that ends in a slash stands for all below it. A package without a row
+// is an error: give it one.
 var layers = []layer{
 	{"ipcfs/objects", nil, []string{"time", "sync", "sync/atomic", "os", "context", "math/rand", "math/rand/v2"}},
 	{"ipcfs/kernelsim/", []string{"ipcfs/objects", "ipcfs/kernelsim/"}, []string{"ipcfs/fs/"}},

@@ -111,6 +111,11 @@ print("exact sparse", blocks(fd), holes(fd))
 big = bytes(range(256)) * (3 << 12)  # 3 MiB, more than one request
 print("big", os.pwrite(fd, big, 1), os.pread(fd, len(big), 1) == big, os.pread(fd, len(big) + 10, 1) == big)
 print("vectors", os.pwritev(fd, [b"1", b"23", b"456"], 0), os.preadv(fd, [bytearray(2), bytearray(4)], 0), os.pread(fd, 6, 0))
+copy = os.open("copy", NEW)
+print("copied", os.copy_file_range(fd, copy, 5000, 1, 0), os.pread(copy, 6000, 0) == os.pread(fd, 5000, 1))
+print("sent", os.sendfile(copy, fd, 0, 3000), os.pread(copy, 3000, 0) == os.pread(fd, 3000, 0))
+os.close(copy)
+os.unlink("copy")
 os.close(os.open("a", os.O_WRONLY | os.O_TRUNC))
 print("O_TRUNC", shape(fd), blocks(fd), child(lambda: m[0]))
 
