@@ -22,7 +22,7 @@ func flatMailbox(t *testing.T) (*FS, *object, *handle) {
 		if errno != 0 {
 			t.Fatal(errno)
 		}
-		h, _ := f.newHandle(o.file, f.nodeFor(o.file, 1), 0)
+		h, _ := f.newHandle(o.file, f.nodeFor(o.file, 1), 1, 0)
 		return f, o, h
 	}
 	t.Fatal("no mailboxes")
@@ -68,26 +68,5 @@ func TestEveryKindHasAPresentation(t *testing.T) {
 		if !shown[k.Name] {
 			t.Errorf("kind %s is not shown in any directory", k.Name)
 		}
-	}
-}
-
-func TestLookupsOfDifferentThreadsShareNoNode(t *testing.T) {
-	f, o, _ := flatMailbox(t)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	a := f.nodeFor(o.file, 7)
-	if again := f.nodeFor(o.file, 7); again != a {
-		t.Error("the same thread got two nodes of a file it has not opened")
-	}
-	b := f.nodeFor(o.file, 8)
-	if b == a {
-		t.Error("two threads share a node")
-	}
-	b.opens++
-	if c := f.nodeFor(o.file, 8); c == b {
-		t.Error("a node in use was given out again")
-	}
-	if x, y := f.nodeFor(o.file, 0), f.nodeFor(o.file, 0); x == y {
-		t.Error("two clients outside the pid namespace share a node")
 	}
 }

@@ -16,7 +16,10 @@
 // answers with a fresh node number whenever a thread other than the last one asks,
 // or the last one is in use, and all of them show the same inode number
 // ([FS.nodeFor]). A node that a thread got from LOOKUP is then its own: nobody else
-// can open it and park a write on it. The one way round, reopening a descriptor
+// can open it and park a write on it. When many threads open one file at once they
+// share a node until one of them wants to write: that open is answered ESTALE, upon
+// which the kernel looks the name up once more and is given a node for it alone. The
+// one way round, reopening a descriptor
 // through /proc/PID/fd, is refused with ESTALE while a write is parked.
 //
 // Memory is the exception: nothing waits in a write of it, and its mappings and cached

@@ -98,9 +98,9 @@ func (s *spec) openable(flags uint32) syscall.Errno {
 	return 0
 }
 
-// newHandle makes the handle of an open(2) of e through n, and says with which
+// newHandle makes the handle of thread's open(2) of e through n, and says with which
 // FOPEN flags the kernel is to treat it. FS.mu is held.
-func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
+func (f *FS) newHandle(e *file, n *node, thread, flags uint32) (*handle, uint32) {
 	h := &handle{file: e, node: n}
 	mode := flags & syscall.O_ACCMODE
 	h.Reads = mode != syscall.O_WRONLY
@@ -129,13 +129,16 @@ func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
 			open |= fuse.FOPEN_NOFLUSH
 		}
 	}
-	n.opens++
+	n.use(thread)
 	if h.Seekable {
 		n.reader = h
 	}
 	f.handlesMu.Lock()
 	f.lastFh++
 	h.fh = f.lastFh
+	if !e.spec.endpoint() {
+		h.fh |= fusedev.SlowHandle
+	}
 	f.handles[h.fh] = h
 	f.handlesMu.Unlock()
 	return h, open
@@ -167,10 +170,14 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) sys
 	if errno := e.spec.openable(flags); errno != 0 {
 		return errno
 	}
+	if n.shared && flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		f.refuse(n, caller.Pid)
+		return syscall.ESTALE
+	}
 	if n.parked.Load() > 0 {
 		return syscall.ESTALE
 	}
-	h, open := f.newHandle(e, n, flags)
+	h, open := f.newHandle(e, n, caller.Pid, flags)
 	if e.spec.memory {
 		if errno := f.attach(h, &open); errno != 0 {
 			f.dropHandle(h)

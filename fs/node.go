@@ -15,6 +15,8 @@ type node struct {
 	entry   entry
 	lookups uint64       // references the kernel holds; guarded by FS.mu
 	thread  uint32       // who looked it up last, 0 if unknown; guarded by FS.mu
+	used    bool         // it has been opened; guarded by FS.mu
+	shared  bool         // several threads have it, nobody may write through it; guarded by FS.mu
 	opens   int32        // open handles; guarded by FS.mu
 	reader  *handle      // an open handle that can seek; guarded by FS.mu
 	parked  atomic.Int32 // writes that wait
@@ -43,6 +45,9 @@ type inode struct {
 	ctime    time.Time
 	gone     bool  // removed: the link count is 0
 	node     *node // that LOOKUP gave last, nil if the kernel forgot it
+
+	unused  int              // nodes that gave way to others before they were opened, in a row
+	writers map[uint32]*node // nodes of threads that may not write through a shared one; nil until they look up
 }
 
 func (i *inode) base() *inode { return i }
@@ -55,15 +60,81 @@ const cacheTime = time.Hour
 func (f *FS) nodeFor(e entry, thread uint32) *node {
 	i := e.base()
 	n := i.node
-	if n == nil || !stable(e) && (n.thread != thread || thread == 0 || n.opens > 0) {
+	if !stable(e) {
+		n = i.nodeOf(thread)
+	}
+	if n == nil {
 		f.lastID++
 		n = &node{id: f.lastID, entry: e}
 		f.nodes[n.id] = n
-		i.node = n
+		if _, writes := i.writers[thread]; writes {
+			i.writers[thread] = n
+		} else {
+			i.node = n
+		}
 	}
 	n.thread = thread
 	n.lookups++
 	return n
+}
+
+// crowd is how many nodes in a row give way unused before one is shared.
+const crowd = 8
+
+// nodeOf returns the node that thread may use of a file's, nil if it is to be a fresh
+// one.
+//
+// A fresh node makes the kernel drop the name it had cached, and everybody who was
+// about to use that looks it up again. Hundreds who open one file at once would
+// keep each other from it. When nodes give way before they are used, one is
+// therefore shared, by all but writers: see FS.refuse.
+func (i *inode) nodeOf(thread uint32) *node {
+	if own, writes := i.writers[thread]; writes {
+		if own == nil || own.opens > 0 || thread == 0 {
+			return nil // 0 is everybody outside the PID namespace
+		}
+		return own
+	}
+	n := i.node
+	switch {
+	case n == nil, n.shared:
+		return n
+	case n.opens > 0, n.used && n.thread != thread:
+		return nil
+	case n.thread == thread && thread != 0:
+		return n
+	}
+	if i.unused++; i.unused < crowd {
+		return nil
+	}
+	n.shared = true
+	return n
+}
+
+// refuse keeps thread from writing through the shared node n: the ESTALE that answers
+// its OPEN makes the kernel look the name up once more, which gives the thread a
+// node of its own. f.mu is held.
+func (f *FS) refuse(n *node, thread uint32) {
+	i := n.entry.base()
+	if i.writers == nil {
+		i.writers = make(map[uint32]*node)
+	}
+	i.writers[thread] = nil
+	if i.node == n {
+		i.node = nil
+	}
+	i.unused = 0
+}
+
+// use notes that n has been opened by thread. FS.mu is held.
+func (n *node) use(thread uint32) {
+	i := n.entry.base()
+	n.used = true
+	n.opens++
+	i.unused = 0
+	if i.writers[thread] == n {
+		delete(i.writers, thread)
+	}
 }
 
 // stable reports whether e has one node for all: directories, where no write waits,
@@ -140,7 +211,13 @@ func (f *FS) forget(id, lookups uint64) *object {
 		return nil
 	}
 	delete(f.nodes, id)
-	if i := n.entry.base(); i.node == n {
+	i := n.entry.base()
+	if i.writers[n.thread] == n {
+		// The kernel compared it with the name that it had cached, and will ask
+		// again: the thread stays a writer until it has opened the file.
+		i.writers[n.thread] = nil
+	}
+	if i.node == n {
 		i.node = nil
 	}
 	return n.unused()

@@ -21,7 +21,7 @@ import (
 const patience = 30 * time.Second
 
 // The programs TestMain builds.
-var ipcfsBin, cliBin, readinessBin, stormBin, segmentBin, incrementsBin, streamsBin string
+var ipcfsBin, cliBin, readinessBin, stormBin, crowdBin, segmentBin, incrementsBin, streamsBin string
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv(goClientEnv); job != "" {
@@ -68,12 +68,12 @@ func runTests(m *testing.M) int {
 		return fail(err)
 	}
 	for name, path := range map[string]*string{
-		"ipccli": &cliBin, "readiness": &readinessBin, "storm": &stormBin, "segment": &segmentBin,
+		"ipccli": &cliBin, "readiness": &readinessBin, "storm": &stormBin, "crowd": &crowdBin, "segment": &segmentBin,
 		"increments": &incrementsBin, "streams": &streamsBin,
 	} {
 		*path = filepath.Join(bin, name)
 		source := filepath.Join("testdata", "clients", name+".c")
-		if err := build("gcc", "-O1", "-Wall", "-o", *path, source); err != nil {
+		if err := build("gcc", "-O1", "-Wall", "-pthread", "-o", *path, source); err != nil {
 			return fail(err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 func TestKeptBufferIsUsedAgainWhenTheLastUserHasFreedIt(t *testing.T) {
-	c := &Conn{loops: make([]atomic.Pointer[Buffer], 2)}
+	c := &Conn{mount: &mount{loops: make([]atomic.Pointer[Buffer], 2)}}
 	first, second := new(Buffer), new(Buffer)
 	c.loops[0].Store(first)
 	c.loops[1].Store(second)

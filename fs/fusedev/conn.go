@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,6 +22,7 @@ const (
 	opGetxattr  = 22
 	opListxattr = 23
 	opInit      = 26
+	opOpendir   = 27
 	opReaddir   = 28
 	opGetlk     = 31
 	opSetlk     = 32
@@ -68,26 +70,41 @@ type Parked interface {
 	Interrupt()
 }
 
-// A Conn is the connection to one mount.
+// perDevice is how many parked requests one device takes: the kernel finds the
+// request of a reply in one of 256 lists of the device (FUSE_PQ_HASH_SIZE,
+// fs/fuse/dev.c), which should stay short.
+const perDevice = 512
+
+// A Conn is one device of the connection to a mount. A request is answered through
+// the device that it was read from; notifications go through any.
 type Conn struct {
-	dev   int
+	*mount
+	dev     int
+	waiting int // parked requests; guarded by mu
+}
+
+// A mount is what the devices of a connection share.
+type mount struct {
 	h     Handler
 	cold  *fuse.ProtocolServer
 	log   *log.Logger
 	ready chan struct{} // closed when INIT has been answered
+	turn  chan struct{} // holds a token while no thread reads
 
-	loops []atomic.Pointer[Buffer] // what each thread reads requests into
+	loops   []atomic.Pointer[Buffer] // what each thread reads requests into
+	current atomic.Pointer[Conn]     // the device to read from
+	devices atomic.Pointer[[]*Conn]  // all; stored with mu held
 
-	mu     sync.Mutex        // guards parked
+	mu     sync.Mutex        // guards parked and alone
 	parked map[uint64]Parked // by the unique number of the request
+	alone  bool              // no further device can be opened
 }
 
 // NewConn serves the /dev/fuse descriptor dev, which it owns from now on: h answers
 // what may wait, cold the rest.
 func NewConn(dev int, h Handler, cold fuse.RawFileSystem, l *log.Logger) *Conn {
-	return &Conn{
-		dev: dev,
-		h:   h,
+	m := &mount{
+		h: h,
 		cold: fuse.NewProtocolServer(cold, &fuse.MountOptions{
 			MaxWrite:           MaxWrite,
 			EnableLocks:        true,
@@ -100,8 +117,52 @@ func NewConn(dev int, h Handler, cold fuse.RawFileSystem, l *log.Logger) *Conn {
 		}),
 		log:    l,
 		ready:  make(chan struct{}),
+		turn:   make(chan struct{}, 1),
 		parked: make(map[uint64]Parked),
 	}
+	c := &Conn{mount: m, dev: dev}
+	m.devices.Store(&[]*Conn{c})
+	m.current.Store(c)
+	return c
+}
+
+// roomy is the device to read from when c has enough parked requests: the first that
+// has fewer, a new one if there is none, c itself if no more can be opened. mu is held.
+func (c *Conn) roomy() *Conn {
+	devices := *c.devices.Load()
+	for _, d := range devices {
+		if d.waiting < perDevice {
+			return d
+		}
+	}
+	if c.alone {
+		return c
+	}
+	fd, err := clone(devices[0].dev)
+	if err != nil {
+		c.alone = true
+		c.log.Printf("%s cannot be opened once more, which makes many waiting requests slow: %v", device, err)
+		return c
+	}
+	d := &Conn{mount: c.mount, dev: fd}
+	devices = append(slices.Clip(devices), d)
+	c.devices.Store(&devices)
+	return d
+}
+
+// clone opens another device of the connection of dev: FUSE_DEV_IOC_CLONE,
+// linux/fuse.h.
+func clone(dev int) (int, error) {
+	const fuseDevIocClone = 0x8004e500
+	fd, err := unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.IoctlSetPointerInt(fd, fuseDevIocClone, dev); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // Ready is closed when the kernel and we have agreed on the protocol: from then on
@@ -111,12 +172,17 @@ func (c *Conn) Ready() <-chan struct{} { return c.ready }
 // Serve reads and handles requests in threads threads until the file system is
 // unmounted, then closes the descriptor.
 func (c *Conn) Serve(threads int) error {
-	defer unix.Close(c.dev)
+	defer func() {
+		for _, d := range *c.devices.Load() {
+			unix.Close(d.dev)
+		}
+	}()
 	c.loops = make([]atomic.Pointer[Buffer], threads)
 	if err := c.init(make([]byte, bufferSize)); err != nil {
 		return fmt.Errorf("INIT: %w", err)
 	}
 	close(c.ready)
+	c.turn <- struct{}{}
 	errs := make(chan error, threads)
 	for i := range threads - 1 {
 		go func() { errs <- c.loop(&c.loops[i+1]) }()
@@ -145,23 +211,59 @@ func (c *Conn) init(buf []byte) error {
 	}
 }
 
+// loop reads and handles requests when it is its turn. One thread reads at a time:
+// the kernel would wake two in turn, each from its sleep, while one finds the next
+// request there when it has handled the last. A request that may take long is
+// handled after another thread has been given the turn.
 func (c *Conn) loop(own *atomic.Pointer[Buffer]) error {
-	for {
-		buf := own.Load()
-		if buf == nil { // the last was kept
-			buf = buffers.Get().(*Buffer)
-			own.Store(buf)
-		}
-		n, err := c.read(buf.data[:])
-		switch err {
-		case nil:
-			c.handle(buf.data[:n])
-		case unix.ENODEV, unix.ECONNABORTED: // unmounted, the latter while we read
-			return nil
-		default:
-			return fmt.Errorf("read /dev/fuse: %w", err)
+	for range c.turn {
+		for reading := true; reading; {
+			buf := own.Load()
+			if buf == nil { // the last was kept
+				buf = buffers.Get().(*Buffer)
+				own.Store(buf)
+			}
+			d := c.current.Load()
+			n, err := d.read(buf.data[:])
+			switch err {
+			case nil:
+			case unix.ENODEV, unix.ECONNABORTED: // unmounted, the latter while we read
+				c.turn <- struct{}{} // for the others to see it too
+				return nil
+			default:
+				c.turn <- struct{}{}
+				return fmt.Errorf("read %s: %w", device, err)
+			}
+			if slow(buf.data[:]) {
+				c.turn <- struct{}{}
+				reading = false
+			}
+			d.handle(buf.data[:n])
 		}
 	}
+	return nil
+}
+
+// SlowHandle in the number of a handle says that its reads and writes may take long.
+const SlowHandle = 1 << 63
+
+// longWrite is the size in bytes from which copying a WRITE takes longer than waking
+// another thread.
+const longWrite = 64 << 10
+
+// slow reports whether the request may take long.
+func slow(req []byte) bool {
+	in := unsafe.Pointer(&req[0])
+	switch (*fuse.InHeader)(in).Opcode {
+	case opRead:
+		return (*fuse.ReadIn)(in).Fh&SlowHandle != 0
+	case opWrite:
+		w := (*fuse.WriteIn)(in)
+		return w.Fh&SlowHandle != 0 || w.Size >= longWrite
+	case opOpendir, opReaddir:
+		return true
+	}
+	return false
 }
 
 // read returns the next request. The errors that leave the connection alive are
@@ -249,6 +351,9 @@ func (c *Conn) handleCold(req []byte) {
 func (c *Conn) Park(unique uint64, p Parked) {
 	c.mu.Lock()
 	c.parked[unique] = p
+	if c.waiting++; c.waiting >= perDevice && c.current.Load() == c {
+		c.current.Store(c.roomy())
+	}
 	c.mu.Unlock()
 }
 
@@ -256,6 +361,7 @@ func (c *Conn) Park(unique uint64, p Parked) {
 func (c *Conn) Unpark(unique uint64) {
 	c.mu.Lock()
 	delete(c.parked, unique)
+	c.waiting--
 	c.mu.Unlock()
 }
 
@@ -271,7 +377,12 @@ func (c *Conn) interrupt(own, unique uint64) {
 	p := c.parked[unique]
 	c.mu.Unlock()
 	if p == nil {
-		c.Reply(own, syscall.EAGAIN)
+		// The kernel looks for the request where it was read, which we do not know.
+		for _, d := range *c.devices.Load() {
+			if d.Reply(own, syscall.EAGAIN) != syscall.ENOENT {
+				return
+			}
+		}
 		return
 	}
 	p.Interrupt()
