@@ -58,6 +58,7 @@ poll, from any language.`,
 	root.AddCommand(
 		mountCommand(),
 		umountCommand(),
+		simulateCommand(),
 		versionCommand(),
 	)
 	return root

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"ipcfs/kernelsim"
+)
+
+func simulateCommand() *cobra.Command {
+	var o kernelsim.SimulateOptions
+	var seed uint64
+	var list, source, costs bool
+	cmd := &cobra.Command{
+		Use:   "simulate [flags] SCENARIO",
+		Short: "Show what can happen between processes, before running them",
+		Long: `simulate runs a scenario in a simulated kernel with the very objects that the
+mount serves, and draws who runs, who waits for what, and what is in each buffer.
+SCENARIO is a file, "-" for standard input, or the name of a scenario that comes
+with the program.
+
+Without a flag the processes take turns. --seed makes a random run, the same for
+the same seed. --explore goes through all runs within its bounds, and prints the
+shortest one that leads to a deadlock, to starvation or to an assertion that does
+not hold. The exit status is 1 if the outcome is not what the scenario expects.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case list || costs:
+				return noArguments(cmd, args)
+			case len(args) != 1:
+				return usageError{cmd.CommandPath(), errors.New("simulate: which scenario? --list names those that come with the program")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w := cmd.OutOrStdout()
+			switch {
+			case list:
+				return listScenarios(w)
+			case costs:
+				return kernelsim.WriteCosts(w)
+			}
+			file, text, err := readScenario(args[0], cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			if source {
+				_, err := w.Write(text)
+				return err
+			}
+			if cmd.Flags().Changed("seed") {
+				o.Seed = &seed
+			}
+			return kernelsim.Simulate(w, file, text, o)
+		},
+	}
+	f := cmd.Flags()
+	f.Uint64Var(&seed, "seed", 0, "make the random run of that number")
+	f.BoolVar(&o.Explore, "explore", false, "go through all runs")
+	f.IntVar(&o.States, "states", 0, fmt.Sprintf("bound --explore to so many states (default %d)", kernelsim.DefaultStates))
+	f.IntVar(&o.Steps, "steps", 0, fmt.Sprintf("bound a run to so many steps (default %d)", kernelsim.DefaultSteps))
+	f.BoolVar(&o.JSON, "json", false, "print JSON")
+	f.BoolVar(&list, "list", false, "list the scenarios that come with the program")
+	f.BoolVar(&source, "source", false, "print the scenario instead of running it")
+	f.BoolVar(&costs, "costs", false, "print what a message costs by each mechanism: crossings, copies, switches")
+	cmd.MarkFlagsMutuallyExclusive("seed", "explore")
+	return cmd
+}
+
+// readScenario returns the text of a scenario and what to call it in errors.
+func readScenario(name string, stdin io.Reader) (file string, text []byte, err error) {
+	if name == "-" {
+		text, err = io.ReadAll(stdin)
+		return "standard input", text, err
+	}
+	text, err = os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		if shipped, ok := kernelsim.ShippedNamed(name); ok {
+			return name, shipped, nil
+		}
+	}
+	return name, text, err
+}
+
+func listScenarios(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range kernelsim.Shipped() {
+		fmt.Fprintf(t, "%s\t%s\n", s.Name, s.Title)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,394 @@
+package kernelsim
+
+import (
+	"fmt"
+	"slices"
+	"syscall"
+
+	"ipcfs/objects"
+)
+
+// A Kernel is one simulated machine.
+type Kernel struct {
+	// Faults are what may still happen to processes besides what they do.
+	Faults Faults
+
+	// Asynchronous lets the clock pass while processes are ready to run: any
+	// process may be slow. Otherwise time passes only when nobody can run.
+	Asynchronous bool
+
+	// Lawless leaves out the laws.
+	Lawless bool
+
+	// Wrap, if set, stands between the kernel and each new object. Tests plant
+	// bugs with it.
+	Wrap func(kind objects.Kind, o objects.Object) objects.Object
+
+	// Watch, if set, sees every event as it happens.
+	Watch func(Event)
+
+	// Invariant, if set, is checked after every step.
+	Invariant func() error
+
+	now       objects.Time
+	steps     int
+	processes []*Process // by pid
+	ready     []*Process // the run queue
+	nodes     []*Node
+	timers    []*timer
+	stopped   bool
+	violation error
+	options   []Option
+	finished  []*objects.Request
+}
+
+// Faults is a budget of what may happen to processes at any point.
+type Faults struct {
+	Kills   int // SIGKILL
+	Signals int // a caught signal, which interrupts a blocked call
+}
+
+// A Violation is what a run found to be wrong.
+type Violation struct {
+	Step int
+	Err  error
+}
+
+func (v *Violation) Error() string { return fmt.Sprintf("step %d: %v", v.Step, v.Err) }
+
+// Unwrap returns what is wrong.
+func (v *Violation) Unwrap() error { return v.Err }
+
+// firstPid is the pid of the first process.
+const firstPid = 1
+
+// Now is the virtual time since the start of the run.
+func (k *Kernel) Now() objects.Time { return k.now }
+
+// Steps is how many steps the run has taken.
+func (k *Kernel) Steps() int { return k.steps }
+
+// Processes are all processes there ever were, by pid.
+func (k *Kernel) Processes() []*Process { return slices.Clone(k.processes) }
+
+// Nodes are the objects in the order of their creation.
+func (k *Kernel) Nodes() []*Node { return slices.Clone(k.nodes) }
+
+// Violation is what the laws found, nil if nothing.
+func (k *Kernel) Violation() error { return k.violation }
+
+// Violate ends the run because of err.
+func (k *Kernel) Violate(err error) {
+	if k.violation == nil && err != nil {
+		k.violation = &Violation{k.steps, err}
+	}
+}
+
+// A Node is an object under its name.
+type Node struct {
+	Name   string
+	Kind   objects.Kind
+	Object objects.Object
+
+	kernel *Kernel
+	laws   *monitor
+	book   book
+}
+
+// Create makes an object of the kind with the policies given as name, value pairs.
+func (k *Kernel) Create(name string, kind objects.Kind, policies ...string) (*Node, error) {
+	n := &Node{Name: name, Kind: kind, kernel: k}
+	n.Object = kind.New(&n.book)
+	if k.Wrap != nil {
+		n.Object = k.Wrap(kind, n.Object)
+	}
+	for i := 0; i < len(policies); i += 2 {
+		if !slices.Contains(kind.Policies, policies[i]) {
+			return nil, fmt.Errorf("a %s has no %s", kind.Name, policies[i])
+		}
+		if _, errno := n.Object.SetPolicy(k.now, policies[i], policies[i+1]); errno != 0 {
+			return nil, fmt.Errorf("a %s cannot have %s %s", kind.Name, policies[i], policies[i+1])
+		}
+	}
+	if !k.Lawless {
+		n.laws = newMonitor(n)
+	}
+	k.nodes = append(k.nodes, n)
+	return n, nil
+}
+
+// An act is a call on an object.
+type act uint8
+
+const (
+	submit act = iota
+	cancel
+	giveBack
+	destroy
+	setPolicy
+	expire
+)
+
+var actNames = [...]string{"submit", "cancel", "return", "destroy", "set policy", "expire"}
+
+func (a act) String() string { return actNames[a] }
+
+// on makes a call on n's object, has the laws look at it, and wakes whom it
+// finished.
+func (k *Kernel) on(n *Node, a act, r *objects.Request, call func() objects.Finished) {
+	if n.laws != nil {
+		n.laws.before(a, r)
+	}
+	done := call()
+	k.finished = k.finished[:0]
+	for f := done.Next(); f != nil; f = done.Next() {
+		k.finished = append(k.finished, f)
+	}
+	if n.laws != nil {
+		k.Violate(n.laws.after(a, r, k.finished))
+	}
+	for _, f := range k.finished {
+		p, ok := f.Tag.(*Process)
+		if !ok {
+			continue // the kernel's own
+		}
+		if p.state == Blocked && p.request == f {
+			p.woken = true
+			k.makeReady(p)
+			k.event(Event{Process: p, Verb: "wakes", Node: n, Request: f})
+		}
+	}
+}
+
+func (k *Kernel) submit(n *Node, r *objects.Request) {
+	k.on(n, submit, r, func() objects.Finished { return n.Object.Submit(k.now, r) })
+}
+
+func (k *Kernel) cancel(n *Node, r *objects.Request, cause syscall.Errno) {
+	k.on(n, cancel, r, func() objects.Finished { return n.Object.Cancel(k.now, r, cause) })
+}
+
+func (k *Kernel) giveBack(n *Node, r *objects.Request) {
+	k.on(n, giveBack, r, func() objects.Finished { return n.Object.Return(k.now, r) })
+}
+
+// A book is the ledger of one object: it has no limit and remembers what is booked.
+type book struct{ messages, bytes int64 }
+
+func (b *book) Charge(_ uint32, messages, bytes int64) syscall.Errno {
+	b.messages += messages
+	b.bytes += bytes
+	return 0
+}
+
+// An Option is something that can happen next.
+type Option struct {
+	Kind    OptionKind
+	Process *Process
+	Value   int // what Process.Choose returns
+}
+
+// An OptionKind says what an Option is.
+type OptionKind uint8
+
+const (
+	Run       OptionKind = iota // Process takes a step
+	Stop                        // nothing more happens, though a fault could
+	Tick                        // the clock goes on to the next timer
+	Kill                        // Process is killed
+	Interrupt                   // Process catches a signal
+)
+
+// Options lists what can happen next. It is empty when the run has ended. The list
+// is valid until the next Take.
+func (k *Kernel) Options() []Option {
+	o := k.options[:0]
+	defer func() { k.options = o }()
+	if k.violation != nil || k.stopped {
+		return nil
+	}
+	for _, p := range k.ready {
+		if n := p.choices(); n > 0 {
+			for i := range n {
+				o = append(o, Option{Run, p, i})
+			}
+			continue
+		}
+		o = append(o, Option{Kind: Run, Process: p})
+	}
+	if len(k.timers) > 0 && (len(o) == 0 || k.Asynchronous) {
+		o = append(o, Option{Kind: Tick})
+	}
+	idle := len(o) == 0
+	for _, p := range k.processes {
+		if k.Faults.Kills > 0 && p.state != Exited && !p.Immune {
+			o = append(o, Option{Kind: Kill, Process: p})
+		}
+	}
+	for _, p := range k.processes {
+		if k.Faults.Signals > 0 && p.interruptible() && !p.Immune {
+			o = append(o, Option{Kind: Interrupt, Process: p})
+		}
+	}
+	if idle && len(o) > 0 {
+		o = slices.Insert(o, 0, Option{Kind: Stop})
+	}
+	return o
+}
+
+// Take makes o, which is one of Options, happen.
+func (k *Kernel) Take(o Option) {
+	k.steps++
+	switch o.Kind {
+	case Stop:
+		k.stopped = true
+		k.steps--
+		return
+	case Run:
+		k.run(o.Process, o.Value)
+	case Tick:
+		k.tick()
+	case Kill:
+		k.Faults.Kills--
+		k.Kill(o.Process)
+	case Interrupt:
+		k.Faults.Signals--
+		k.Signal(o.Process)
+	}
+	k.check()
+}
+
+// check holds the laws against the state after a step.
+func (k *Kernel) check() {
+	for _, n := range k.nodes {
+		if n.laws != nil {
+			if err := n.laws.check(); err != nil {
+				k.Violate(fmt.Errorf("%s %s: %w", n.Kind.Name, n.Name, err))
+			}
+		}
+	}
+	if k.Invariant != nil && k.violation == nil {
+		k.Violate(k.Invariant())
+	}
+}
+
+// run takes a step of p.
+func (k *Kernel) run(p *Process, value int) {
+	k.ready = slices.DeleteFunc(k.ready, func(q *Process) bool { return q == p })
+	if !p.woken {
+		p.call.choice = value
+		p.state = Running
+		p.call.run(p)
+		if p.state != Running {
+			return // blocked, asleep or gone
+		}
+	}
+	p.woken = false
+	p.resume()
+	if p.state != Exited {
+		k.makeReady(p)
+	}
+}
+
+func (k *Kernel) makeReady(p *Process) {
+	p.state = Ready
+	k.ready = append(k.ready, p)
+}
+
+// Kill ends p at once, as SIGKILL does: a parked request is cancelled, a finished
+// one that was not delivered goes back, and every file is closed.
+func (k *Kernel) Kill(p *Process) {
+	if p.state == Exited {
+		return
+	}
+	k.event(Event{Process: p, Verb: "is killed"})
+	p.killed = true
+	woken := p.woken
+	was := p.state
+	p.woken, p.state = false, Exited
+	k.ready = slices.DeleteFunc(k.ready, func(q *Process) bool { return q == p })
+	k.forgetTimer(p)
+	if r := p.request; r != nil {
+		n := p.file.Node
+		switch {
+		case was == Blocked:
+			k.cancel(n, r, syscall.EINTR)
+		case woken && opens(r.Op) && r.Errno == 0:
+			k.submit(n, &objects.Request{Op: objects.Close, Handle: r.Handle, Caller: p.caller})
+		case woken:
+			k.giveBack(n, r)
+		}
+		p.request = nil
+	}
+	k.exit(p)
+}
+
+// exit closes what p has open and lets go of its coroutine.
+func (k *Kernel) exit(p *Process) {
+	p.state = Exited
+	for _, f := range slices.Clone(p.files) {
+		k.close(p, f)
+	}
+	p.call = nil
+	p.stop()
+}
+
+// Signal makes p catch a signal: a blocked call fails with EINTR. It does nothing
+// to a process that is not blocked, as its handler just runs.
+func (k *Kernel) Signal(p *Process) {
+	if !p.interruptible() {
+		return
+	}
+	k.event(Event{Process: p, Verb: "catches a signal"})
+	k.interrupt(p, syscall.EINTR)
+}
+
+// interrupt ends p's blocked call with cause.
+func (k *Kernel) interrupt(p *Process, cause syscall.Errno) {
+	k.forgetTimer(p)
+	if p.state == Blocked {
+		k.cancel(p.file.Node, p.request, cause)
+		return
+	}
+	p.call.errno = cause
+	p.woken = true
+	k.makeReady(p)
+}
+
+// Run takes steps that c chooses until nothing can happen any more, or limit steps
+// are done. It reports false if the limit ended it.
+func (k *Kernel) Run(c Chooser, limit int) bool {
+	for k.steps < limit {
+		o := k.Options()
+		if len(o) == 0 {
+			return true
+		}
+		i := 0
+		if len(o) > 1 {
+			i = c.Choose(len(o))
+		}
+		k.Take(o[i])
+	}
+	return len(k.Options()) == 0
+}
+
+// Stuck lists the processes that wait for ever, once the run has ended. Those
+// marked Daemon are meant to.
+func (k *Kernel) Stuck() (stuck []*Process) {
+	for _, p := range k.processes {
+		if p.state == Blocked && !p.Daemon {
+			stuck = append(stuck, p)
+		}
+	}
+	return stuck
+}
+
+// Shutdown lets go of the coroutines of a run that is over.
+func (k *Kernel) Shutdown() {
+	for _, p := range k.processes {
+		if p.state != Exited {
+			p.state = Exited
+			p.stop()
+		}
+	}
+}

@@ -1,0 +1,372 @@
+package kernelsim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"ipcfs/objects"
+)
+
+// A monitor holds the laws against every call on one object.
+type monitor struct {
+	node   *Node
+	kind   kindLaws // nil if the kind has none of its own
+	parked []waiting
+	gone   bool // destroyed
+
+	// What before saw.
+	wasParked   bool
+	text        string
+	held        objects.Held
+	stat        []objects.Counter
+	policies    []string
+	policy      string // that is being set
+	policyErrno syscall.Errno
+}
+
+// waiting is a parked request and what it wants to send, which the object keeps.
+type waiting struct {
+	request *objects.Request
+	text    string
+	written int // the request's N before the call
+}
+
+// kindLaws are the laws of one kind of object. Their fields are part of a run's
+// state, see Kernel.State.
+type kindLaws interface {
+	// finished looks at what a call has finished, in wake order. text is what the
+	// submitted request sent.
+	finished(m *monitor, a act, r *objects.Request, text string, done []*objects.Request) error
+
+	// delivered learns that r's process has its result: it cannot go back.
+	delivered(r *objects.Request)
+
+	// check holds after every step.
+	check(m *monitor) error
+
+	// contents shows what the object holds, oldest first, if that can be known.
+	contents() []string
+}
+
+// lawsOf makes the laws of a kind, by its name.
+var lawsOf = map[string]func() kindLaws{
+	"mailbox":   func() kindLaws { return &mailboxLaws{} },
+	"pipe":      func() kindLaws { return &pipeLaws{} },
+	"semaphore": func() kindLaws { return &semaphoreLaws{} },
+	"segment":   func() kindLaws { return &segmentLaws{} },
+}
+
+func newMonitor(n *Node) *monitor {
+	m := &monitor{node: n}
+	if laws := lawsOf[n.Kind.Name]; laws != nil {
+		m.kind = laws()
+	}
+	return m
+}
+
+func (m *monitor) before(a act, r *objects.Request) {
+	o := m.node.Object
+	m.wasParked = r != nil && r.Parked()
+	m.text = ""
+	if a == submit {
+		m.text = string(r.Data)
+	}
+	m.held, m.stat = o.Held(), o.Stat()
+	for i := range m.parked {
+		m.parked[i].written = m.parked[i].request.N
+	}
+	if a == setPolicy {
+		m.policies = m.readPolicies()
+	}
+}
+
+func (m *monitor) readPolicies() []string {
+	var values []string
+	for _, name := range m.node.Kind.Policies {
+		values = append(values, m.node.Object.Policy(name))
+	}
+	return values
+}
+
+func say(r *objects.Request) string {
+	if p, ok := r.Tag.(*Process); ok {
+		return fmt.Sprintf("%s of %s[%d]", r.Op, p.Name, p.Pid())
+	}
+	return r.Op.String()
+}
+
+func (m *monitor) after(a act, r *objects.Request, done []*objects.Request) error {
+	if err := m.general(a, r, done); err != nil {
+		return fmt.Errorf("%s %s: after %s: %w", m.node.Kind.Name, m.node.Name, a, err)
+	}
+	if m.kind != nil {
+		if err := m.kind.finished(m, a, r, m.text, done); err != nil {
+			return fmt.Errorf("%s %s: after %s: %w", m.node.Kind.Name, m.node.Name, a, err)
+		}
+	}
+	m.parked = slices.DeleteFunc(m.parked, func(w waiting) bool { return slices.Contains(done, w.request) })
+	if a == submit && r.Parked() {
+		m.parked = append(m.parked, waiting{request: r, text: m.text})
+	}
+	return nil
+}
+
+func (m *monitor) general(a act, r *objects.Request, done []*objects.Request) error {
+	for i, d := range done {
+		isParked := slices.ContainsFunc(m.parked, func(w waiting) bool { return w.request == d })
+		switch {
+		case slices.Contains(done[:i], d):
+			return fmt.Errorf("the %s finished twice", say(d))
+		case d.Parked():
+			return fmt.Errorf("the %s is finished and parked", say(d))
+		case !isParked && (a != submit || d != r):
+			return fmt.Errorf("the %s finished though it had already", say(d))
+		}
+	}
+	if a == submit {
+		switch finished := slices.Contains(done, r); {
+		case !finished && !r.Parked():
+			return fmt.Errorf("the %s is neither finished nor parked", say(r))
+		case r.Parked() && r.Nonblock:
+			return fmt.Errorf("the %s waits though it must not", say(r))
+		case m.gone && r.Op != objects.Close && r.Op != objects.Release && r.Errno != syscall.EIDRM:
+			return fmt.Errorf("the %s on a destroyed object: %s; want EIDRM", say(r), ErrnoName(r.Errno))
+		}
+	}
+	if err := m.inOrder(done); err != nil {
+		return err
+	}
+	if a == submit && slices.Contains(done, r) {
+		if err := m.overtakes(r, done); err != nil {
+			return err
+		}
+	}
+	switch a {
+	case cancel:
+		if !m.wasParked {
+			return m.unchanged(done, "the cancelled %s had finished", say(r))
+		}
+		if !slices.Contains(done, r) {
+			return fmt.Errorf("the %s does not end", say(r))
+		}
+		if r.Errno == 0 && (r.Op != objects.Write || r.N == 0) { // write(2): interrupted after some bytes
+			return fmt.Errorf("the %s succeeded", say(r))
+		}
+		if len(done) == 1 && !opens(r.Op) && !m.othersWait(r) {
+			return m.unchanged(nil, "the %s was cancelled", say(r))
+		}
+	case destroy:
+		m.gone = true
+		for _, d := range done {
+			if d.Errno != syscall.EIDRM {
+				return fmt.Errorf("the %s ended with %s; want EIDRM", say(d), ErrnoName(d.Errno))
+			}
+		}
+		if len(done) != len(m.parked) {
+			return fmt.Errorf("%d of %d waiting requests ended", len(done), len(m.parked))
+		}
+		if m.node.book != (book{}) {
+			return fmt.Errorf("%+v is still booked", m.node.book)
+		}
+	case setPolicy:
+		if m.policyErrno != 0 {
+			if now := m.readPolicies(); !slices.Equal(now, m.policies) {
+				return fmt.Errorf("a bad value changed the policies from %q to %q", m.policies, now)
+			}
+			return m.unchanged(done, "a bad value was refused with %s", ErrnoName(m.policyErrno))
+		}
+	}
+	return nil
+}
+
+// othersWait reports whether requests of r's operation are parked besides r: what r
+// leaves behind may be theirs in part.
+func (m *monitor) othersWait(r *objects.Request) bool {
+	return slices.ContainsFunc(m.parked, func(w waiting) bool { return w.request != r && w.request.Op == r.Op })
+}
+
+// inOrder checks that of the waiting requests of one operation the oldest finish
+// first. Those of one handle share what was handed to it.
+func (m *monitor) inOrder(done []*objects.Request) error {
+	for i, w := range m.parked {
+		if slices.Contains(done, w.request) {
+			continue
+		}
+		for _, later := range m.parked[i+1:] {
+			l := later.request
+			if line(l.Op) != line(w.request.Op) || !served(l) || !slices.Contains(done, l) {
+				continue
+			}
+			shared := slices.ContainsFunc(done, func(d *objects.Request) bool {
+				return d != l && d.Errno == 0 && d.Handle == l.Handle
+			})
+			if !shared {
+				return fmt.Errorf("the %s was served before the %s, which waited longer", say(l), say(w.request))
+			}
+		}
+	}
+	return nil
+}
+
+// line is the operation whose waiting requests op queues up with.
+func line(op objects.Op) objects.Op {
+	if op == objects.Hold {
+		return objects.Wait
+	}
+	return op
+}
+
+// overtakes checks that r, which finished at once, did not pass somebody who waits on.
+// What reads may be answered from what its file has got before; the others may not.
+func (m *monitor) overtakes(r *objects.Request, done []*objects.Request) error {
+	waits := r.Op == objects.Send || r.Op == objects.Write || r.Op == objects.Hold || r.Op == objects.Wait && r.Size == 0
+	if !waits || r.Errno != 0 {
+		return nil
+	}
+	for _, w := range m.parked {
+		if line(w.request.Op) == line(r.Op) && !slices.Contains(done, w.request) {
+			return fmt.Errorf("the %s was served before the %s, which waits", say(r), say(w.request))
+		}
+	}
+	return nil
+}
+
+// served reports whether the finished request r got what it waited for. The end of a
+// stream is for everyone.
+func served(r *objects.Request) bool {
+	return r.Errno == 0 && (r.Op != objects.Read || len(r.Data) > 0)
+}
+
+// unchanged checks that nothing finished and nothing is held or counted that was
+// not before, except how many wait.
+func (m *monitor) unchanged(done []*objects.Request, why string, args ...any) error {
+	why = fmt.Sprintf(why, args...)
+	if len(done) > 0 {
+		return fmt.Errorf("%s, and yet the %s finished", why, say(done[0]))
+	}
+	if held := m.node.Object.Held(); held != m.held {
+		return fmt.Errorf("%s, and yet %+v is held, which was %+v", why, held, m.held)
+	}
+	for i, now := range m.node.Object.Stat() {
+		if was := m.stat[i]; now != was && !strings.HasSuffix(now.Name, "waiting") {
+			return fmt.Errorf("%s, and yet %s went from %d to %d", why, now.Name, was.Value, now.Value)
+		}
+	}
+	return nil
+}
+
+// check holds after every step.
+func (m *monitor) check() error {
+	o := m.node.Object
+	if err := o.Check(); err != nil {
+		return err
+	}
+	n := 0
+	for r := range o.Waiters() {
+		if !slices.ContainsFunc(m.parked, func(w waiting) bool { return w.request == r }) {
+			return fmt.Errorf("the %s waits though it has finished", say(r))
+		}
+		n++
+	}
+	if n != len(m.parked) {
+		return fmt.Errorf("%d requests wait; want %d", n, len(m.parked))
+	}
+	if m.gone {
+		if n > 0 {
+			return fmt.Errorf("%d requests wait on a destroyed object", n)
+		}
+		return nil
+	}
+	for _, w := range m.parked {
+		if p, ok := w.request.Tag.(*Process); ok && p.state != Blocked {
+			return fmt.Errorf("the %s is parked, but the process is %s", say(w.request), p.state)
+		}
+		if m.couldGo(w.request) {
+			return fmt.Errorf("the %s waits for what is there: its wake-up was lost", say(w.request))
+		}
+	}
+	if n > 0 && o.Removable() == 0 {
+		return errors.New("removable, though somebody waits")
+	}
+	for _, c := range o.Stat() {
+		if c.Value < 0 {
+			return fmt.Errorf("%s is %d", c.Name, c.Value)
+		}
+	}
+	if m.node.book.messages < 0 || m.node.book.bytes < 0 {
+		return fmt.Errorf("%+v is booked", m.node.book)
+	}
+	if m.kind != nil {
+		return m.kind.check(m)
+	}
+	return nil
+}
+
+// couldGo reports whether poll(2) promises the parked request r that it would not
+// wait.
+func (m *monitor) couldGo(r *objects.Request) bool {
+	if opens(r.Op) {
+		return false // poll needs an open file
+	}
+	var e objects.Events
+	switch h := r.Handle; r.Op {
+	case h.ReadOp:
+		e = objects.In
+	case h.WriteOp:
+		e = objects.Out
+	}
+	return m.node.Object.Ready(r.Handle)&e != 0
+}
+
+// perOpenFile names the counters that count open files, or what they hold.
+func perOpenFile(counter string) bool {
+	return strings.HasPrefix(counter, "open_") || counter == "attached" || counter == "owners"
+}
+
+// closed checks that nothing is left open of an object after the last process.
+func (m *monitor) closed() error {
+	for _, c := range m.node.Object.Stat() {
+		if perOpenFile(c.Name) && c.Value != 0 {
+			return fmt.Errorf("every process has exited, and %s is %d", c.Name, c.Value)
+		}
+	}
+	return nil
+}
+
+// Probe ends a run: whoever still waits is cancelled, the youngest first, and asks
+// once more without waiting. If that succeeds, a wake-up was lost.
+func (k *Kernel) Probe() {
+	all := !slices.ContainsFunc(k.processes, func(p *Process) bool { return p.state != Exited })
+	for _, n := range k.nodes {
+		m := n.laws
+		if m != nil && all && !m.gone {
+			if err := m.closed(); err != nil {
+				k.Violate(fmt.Errorf("%s %s: %w", n.Kind.Name, n.Name, err))
+			}
+		}
+		for m != nil && !m.gone && len(m.parked) > 0 && k.violation == nil {
+			w := m.parked[len(m.parked)-1]
+			r := w.request
+			if p, ok := r.Tag.(*Process); ok {
+				k.forgetTimer(p)
+			}
+			k.cancel(n, r, syscall.EINTR)
+			if opens(r.Op) {
+				continue // O_NONBLOCK means other things to open
+			}
+			again := *r
+			again.Nonblock, again.Tag, again.Errno = true, nil, 0
+			if w.text != "" {
+				again.Data = []byte(w.text)
+			}
+			k.submit(n, &again)
+			if again.Errno == 0 {
+				k.Violate(fmt.Errorf("%s %s: the %s waited, but asked again it succeeds: its wake-up was lost",
+					n.Kind.Name, n.Name, say(r)))
+			}
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package kernelsim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ipcfs/objects"
+)
+
+// pipeLaws: bytes are read in the order in which they were written, each once, and
+// none goes away but by a policy that says so or with the last open file; end of file
+// means that no writer is left.
+type pipeLaws struct {
+	stream string // written or offered by parked writes, and not read or dropped
+	taken  []taking
+	hungUp bool
+	oob    mailboxLaws
+}
+
+// stat is the value of one of an object's counters.
+func stat(counters []objects.Counter, name string) int64 {
+	for _, c := range counters {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return 0
+}
+
+func (l *pipeLaws) finished(m *monitor, a act, r *objects.Request, text string, done []*objects.Request) error {
+	o := m.node.Object
+	now := o.Stat()
+	if a == destroy {
+		l.stream = ""
+		return l.oob.track(m, a, r, text, done)
+	}
+	if a == submit && r.Op == objects.Write {
+		l.stream += text
+	}
+	if a == submit && r.Errno == 0 {
+		switch r.Op {
+		case objects.Hangup:
+			l.hungUp = true
+		case objects.Flush:
+			l.oob.sent = nil
+		}
+	}
+	if a == giveBack {
+		if i := slices.IndexFunc(l.taken, func(t taking) bool { return t.request == r }); i >= 0 {
+			l.stream = l.taken[i].text + l.stream
+			l.taken = slices.Delete(l.taken, i, i+1)
+		}
+	}
+	// Reads come before drops: what a read was given was there before room was
+	// made, and before the last of a long write was dropped.
+	for _, d := range done {
+		if d.Op != objects.Read || d.Errno != 0 {
+			continue
+		}
+		got := string(d.Data)
+		switch rest, ok := strings.CutPrefix(l.stream, got); {
+		case !ok:
+			return fmt.Errorf("the %s got %q; want the beginning of %q", say(d), got, l.stream)
+		case len(got) > d.Size:
+			return fmt.Errorf("the %s got %d bytes; it wanted %d", say(d), len(got), d.Size)
+		case got != "":
+			l.stream = rest
+			l.taken = append(l.taken, taking{d, got})
+		case !l.hungUp && d.Size > 0 && !d.More && stat(now, "open_writers") > 0:
+			return fmt.Errorf("the %s got end of file; there are %d writers", say(d), stat(now, "open_writers"))
+		}
+	}
+	if dropped := int(stat(now, "dropped") - stat(m.stat, "dropped")); dropped > 0 {
+		if dropped > len(l.stream) {
+			return fmt.Errorf("%d bytes of %d were dropped", dropped, len(l.stream))
+		}
+		switch policy := o.Policy("overflow"); {
+		case policy == "drop-newest" && (a != submit || r.Op != objects.Flush):
+			l.stream = l.stream[:len(l.stream)-dropped]
+		case policy == "drop-oldest", a == submit && r.Op == objects.Flush:
+			l.stream = l.stream[dropped:]
+		default:
+			return fmt.Errorf("%d bytes were dropped under overflow %s", dropped, policy)
+		}
+	}
+	l.cut(m, r, text, done)
+	ends := func(c []objects.Counter) int64 { return stat(c, "open_readers") + stat(c, "open_writers") }
+	if ends(m.stat) > 0 && ends(now) == 0 && o.Policy("lifetime") == "session" {
+		l.stream = "" // fifo(7): the bytes live as long as somebody has it open
+	}
+	held := o.Held().Bytes
+	if a != giveBack && held > m.held.Bytes && held > amount(o.Policy("capacity")) {
+		return fmt.Errorf("%d bytes are held, the capacity is %s", held, o.Policy("capacity"))
+	}
+	return l.oob.track(m, a, r, text, done)
+}
+
+// cut takes what the finished writes did not write out of the stream.
+func (l *pipeLaws) cut(m *monitor, r *objects.Request, text string, done []*objects.Request) {
+	// What was offered before the call is the stream's end, in the order of submission.
+	offers := slices.Clone(m.parked)
+	if r != nil && r.Op == objects.Write && text != "" {
+		offers = append(offers, waiting{request: r, text: text})
+	}
+	end := len(l.stream)
+	for _, w := range slices.Backward(offers) {
+		if w.request.Op != objects.Write {
+			continue
+		}
+		if left := len(w.text) - w.request.N; left > 0 && slices.Contains(done, w.request) {
+			l.stream = l.stream[:end-left] + l.stream[end:]
+		}
+		end -= len(w.text) - w.written
+	}
+}
+
+func (l *pipeLaws) delivered(r *objects.Request) {
+	l.taken = slices.DeleteFunc(l.taken, func(t taking) bool { return t.request == r })
+	l.oob.delivered(r)
+}
+
+func (l *pipeLaws) check(m *monitor) error {
+	var want book
+	offered := 0
+	for _, w := range m.parked {
+		switch w.request.Op {
+		case objects.Write:
+			offered += len(w.text) - w.request.N
+		case objects.Send:
+			want.messages++
+			want.bytes += int64(len(w.text))
+		}
+	}
+	held := m.node.Object.Held().Bytes
+	if int64(len(l.stream)) != held+int64(offered) {
+		return fmt.Errorf("%d bytes are held and %d offered; want %q", held, offered, l.stream)
+	}
+	want.bytes += int64(len(l.stream))
+	for _, text := range l.oob.sent {
+		want.messages++
+		want.bytes += int64(len(text))
+	}
+	if m.node.book != want {
+		return fmt.Errorf("%+v is booked; want %+v", m.node.book, want)
+	}
+	return nil
+}
+
+func (l *pipeLaws) contents() []string {
+	if l.stream == "" {
+		return nil
+	}
+	return []string{l.stream}
+}

@@ -1,0 +1,324 @@
+package kernelsim
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"ipcfs/objects"
+)
+
+var (
+	seeds = flag.Int("seeds", 500/slow, "random runs for each kind of object")
+	cases = flag.Int("cases", 4/slow, "random programs for each kind of object that are searched exhaustively")
+)
+
+// A workload is a random program for objects of a kind. It knows operations, not
+// kinds: a new kind is exercised as soon as it is registered.
+type workload struct {
+	kind      objects.Kind
+	policies  []string
+	processes [][]operation
+	faults    Faults
+	opened    bool // from the start
+	seed      uint64
+}
+
+type operation struct {
+	op       objects.Op
+	nonblock bool
+	text     string
+	size     int
+	offset   int64
+	units    int64
+	timeout  objects.Time
+	policy   [2]string // set it, if not empty
+	destroy  bool
+	sleep    bool
+	both     bool // open for reading and writing
+	fork     bool
+}
+
+// words are values that policies may have; the rest of them are refused.
+var words = []string{
+	"0", "1", "1", "2", "3", "10", "max", "block", "block", "fail", "drop-oldest", "drop-newest",
+	"session", "persistent", "shrink", "grow", "write", "fifo", "priority", "nonsense",
+}
+
+// reads and writes are the operations that read(2) and write(2) of some endpoint
+// submit. The others are submitted through any open file.
+var (
+	reads  = []objects.Op{objects.Receive, objects.Peek, objects.Read, objects.Wait, objects.ReadAt}
+	writes = []objects.Op{objects.Send, objects.Write, objects.Post, objects.WriteAt}
+)
+
+func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	w := workload{kind: kind, seed: seed}
+	var kindWords []string
+	accepted := map[string][]string{}
+	for _, name := range kind.Policies {
+		for _, word := range words {
+			if _, errno := kind.New(objects.Unlimited).SetPolicy(0, name, word); errno == 0 {
+				accepted[name] = append(accepted[name], word)
+			}
+		}
+		if rng.IntN(2) == 0 && len(accepted[name]) > 0 {
+			w.policies = append(w.policies, name, accepted[name][rng.IntN(len(accepted[name]))])
+		}
+		kindWords = append(kindWords, name)
+	}
+	ops := slices.DeleteFunc(slices.Clone(kind.Ops), func(op objects.Op) bool {
+		return opens(op) && op != objects.Hold || op == objects.Close
+	})
+	// Half of the programs only give and take, and are killed more: what goes back
+	// goes back among others.
+	plain := rng.IntN(2) == 0
+	if give, take := use(kind, writes), use(kind, reads); plain && give != 0 && take != 0 {
+		if slices.Contains(kind.Ops, objects.Read) {
+			give, take = objects.Write, objects.Read
+		}
+		ops = []objects.Op{give, take, take}
+	}
+	for p := range processes {
+		var program []operation
+		for i := range length {
+			o := operation{
+				op:       ops[rng.IntN(len(ops))],
+				nonblock: rng.IntN(4) == 0,
+				text:     string(rune('!'+p*length+i)) + strings.Repeat("~", rng.IntN(4)), // told apart by its first byte
+				size:     []int{1, 2, 100, 100, 100}[rng.IntN(5)],
+				offset:   rng.Int64N(6),
+				units:    1 + rng.Int64N(2),
+				both:     rng.IntN(4) == 0,
+			}
+			k := rng.IntN(40)
+			if plain {
+				k += 8
+			}
+			switch {
+			case k < 3 && len(kindWords) > 0:
+				name := kindWords[rng.IntN(len(kindWords))]
+				o.policy = [2]string{name, words[rng.IntN(len(words))]}
+			case k == 3 && i == length-1:
+				o.destroy = true
+			case k == 4:
+				o.sleep = true
+			case k < 8:
+				o.timeout = objects.Time(1+rng.IntN(3)) * Millisecond
+			case k < 10:
+				o.fork = true
+			case k < 12:
+				o.op = objects.Close
+			}
+			program = append(program, o)
+		}
+		w.processes = append(w.processes, program)
+	}
+	w.faults = Faults{Kills: rng.IntN(3), Signals: rng.IntN(3)}
+	if plain {
+		w.faults.Kills = rng.IntN(processes)
+	}
+	return w
+}
+
+func (w *workload) setup(k *Kernel) {
+	k.Faults = w.faults
+	k.Asynchronous = w.seed%2 == 0
+	n, err := k.Create("x", w.kind, w.policies...)
+	if err != nil {
+		panic(err)
+	}
+	for i, program := range w.processes {
+		k.Spawn(string(rune('p'+i)), Cred{Uid: uint32(i)}, func(p *Process) { w.run(p, n, program) })
+	}
+}
+
+func (w *workload) run(p *Process, n *Node, program []operation) {
+	files := map[string]*File{}
+	var open []string
+	for _, o := range program {
+		if m, endpoint := w.mode(o); w.opened && m.Op != objects.Hold && files[endpoint] == nil {
+			files[endpoint] = p.openNow(n, m)
+			open = append(open, endpoint)
+		}
+	}
+	forked := false
+	for _, o := range program {
+		switch {
+		case o.policy[0] != "":
+			p.SetPolicy(n, o.policy[0], o.policy[1])
+			continue
+		case o.destroy:
+			p.Destroy(n)
+			continue
+		case o.sleep:
+			p.Sleep(Millisecond)
+			continue
+		case o.fork && !forked:
+			forked = true
+			p.Fork(p.Name+"'", func(p *Process) { p.Sleep(2 * Millisecond) })
+			continue
+		case o.op == objects.Close:
+			if len(open) > 0 {
+				p.Close(files[open[0]])
+				delete(files, open[0])
+				open = open[1:]
+			}
+			continue
+		}
+		m, endpoint := w.mode(o)
+		f := files[endpoint]
+		if f == nil {
+			var errno error
+			f, errno = w.open(p, n, m)
+			if errno != nil {
+				continue
+			}
+			files[endpoint] = f
+			open = append(open, endpoint)
+		}
+		if o.op == objects.Hold {
+			continue // opening it was all
+		}
+		r := &objects.Request{Op: o.op, Nonblock: o.nonblock, Size: o.size, Offset: o.offset, Units: o.units}
+		switch o.op {
+		case objects.Send, objects.Write, objects.WriteAt:
+			r.Data = []byte(o.text)
+		case objects.ReadAt:
+			r.Data = make([]byte, o.size)
+		case objects.Wait:
+			r.Size = 0
+		case objects.Post:
+			if o.size == 1 {
+				r.Units, r.Data = 0, []byte("\n1\n") // in words, 2
+			}
+		}
+		p.SubmitWithin(o.timeout, f, r)
+	}
+}
+
+// mode is the endpoint that o goes through.
+func (w *workload) mode(o operation) (m Mode, name string) {
+	m.EOF = o.size == 2
+	switch {
+	case o.op == objects.Hold:
+		return Mode{Op: objects.Hold, Nonblock: o.nonblock}, "hold"
+	case slices.Contains(reads, o.op):
+		m.ReadOp = o.op
+		name = o.op.String()
+		for _, other := range writes {
+			if o.both && slices.Contains(w.kind.Ops, other) && (other != objects.Send || o.op == objects.Receive) {
+				m.WriteOp = other
+				name += "+" + other.String()
+				break
+			}
+		}
+	case slices.Contains(writes, o.op):
+		m.WriteOp = o.op
+		name = o.op.String()
+	default:
+		m.ReadOp = use(w.kind, reads)
+		name = m.ReadOp.String()
+	}
+	if slices.Contains(w.kind.Ops, objects.Connect) && (m.ReadOp == objects.Read || m.WriteOp == objects.Write) && w.seed%3 != 0 {
+		m.Op = objects.Connect
+		m.Nonblock = o.nonblock
+	}
+	return m, name
+}
+
+func use(kind objects.Kind, among []objects.Op) objects.Op {
+	for _, op := range among {
+		if slices.Contains(kind.Ops, op) {
+			return op
+		}
+	}
+	return 0
+}
+
+func (w *workload) open(p *Process, n *Node, m Mode) (*File, error) {
+	f, errno := p.Open(n, m)
+	if errno != 0 {
+		return nil, errno
+	}
+	return f, nil
+}
+
+// randomRun makes a random run; it returns what the laws found.
+func randomRun(w workload, wrap func(objects.Kind, objects.Object) objects.Object, watch func(Event)) (trace *Trace, err error) {
+	trace = &Trace{}
+	k := &Kernel{Wrap: wrap, Watch: func(e Event) {
+		trace.Add(e)
+		if watch != nil {
+			watch(e)
+		}
+	}}
+	w.setup(k)
+	defer k.Shutdown()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	if !k.Run(Seeded(w.seed), 2000) {
+		return trace, fmt.Errorf("no end after %d steps", k.Steps())
+	}
+	k.Probe()
+	return trace, k.Violation()
+}
+
+func TestLawsHoldInRandomRuns(t *testing.T) {
+	for _, kind := range objects.Kinds() {
+		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
+			failures := 0
+			for seed := range uint64(*seeds) {
+				w := newWorkload(kind, seed, 2+int(seed%4), 3+int(seed%11))
+				if trace, err := randomRun(w, nil, nil); err != nil {
+					t.Errorf("seed %d, policies %q: %v\n%s", seed, w.policies, err, trace)
+					if failures++; failures == 3 {
+						return
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestLawsHoldInEveryRun goes through every interleaving of 3 processes of 4
+// operations, with a kill at every point.
+func TestLawsHoldInEveryRun(t *testing.T) {
+	for _, kind := range objects.Kinds() {
+		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
+			var total Exploration
+			for seed := range uint64(*cases) {
+				w := newWorkload(kind, seed, 3, 4)
+				w.opened = true
+				w.faults = Faults{Kills: 1}
+				for _, program := range w.processes {
+					for i := range program {
+						program[i].fork = false
+					}
+				}
+				x := Explore(w.setup, Goals{}, Bounds{})
+				total.States += x.States
+				total.Steps += x.Steps
+				total.Ends += x.Ends
+				if x.Finding != nil {
+					trace := &Trace{}
+					k := Replay(w.setup, trace.Add, x.Finding.Schedule)
+					k.Shutdown()
+					t.Errorf("program %d: %v\n%s", seed, x.Finding.Err, trace)
+				} else if !x.Complete {
+					t.Errorf("program %d: %d states and not done", seed, x.States)
+				}
+			}
+			t.Logf("%d programs: %d states, %d steps, %d ends", *cases, total.States, total.Steps, total.Ends)
+		})
+	}
+}

@@ -1,0 +1,798 @@
+package kernelsim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"ipcfs/objects"
+)
+
+// A SyntaxError is what is wrong with a scenario, and where. Line and Column count
+// from 1, columns in characters.
+type SyntaxError struct {
+	File         string
+	Line, Column int
+	Text         string
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text)
+}
+
+// A token is a word, a number or a sign of a line.
+type token struct {
+	kind   tokenKind
+	text   string
+	number int64
+	column int
+}
+
+type tokenKind uint8
+
+const (
+	endOfLine tokenKind = iota
+	word
+	integer
+	duration
+	quoted
+	sign
+)
+
+// A statement is one operation of a process.
+type statement struct {
+	line, column int
+	verb         string
+	try          bool // a failure sets errno instead of ending the process
+	nonblock     bool
+	within       objects.Time
+	object       int // index of the object or process it is about
+	slot         int // of the variable that it sets, -1 if none
+	shared       bool
+	name         string
+	expr, second *expression
+	policy       [2]string
+	span         objects.Time
+	body, other  []*statement
+	text         string // as written
+}
+
+// An expression computes a value from variables and what can be seen of the run.
+type expression struct {
+	column      int
+	op          string // a sign, or "int", "text", "local", "shared", "call"
+	n           int64
+	text        string
+	left, right *expression
+}
+
+// A parser reads a scenario line by line.
+type parser struct {
+	file    string
+	lines   []string
+	at      int // the current line
+	indent  int
+	tokens  []token
+	next    int
+	s       *Scenario
+	process *processDecl
+	loops   int
+	errs    []error
+}
+
+// Parse reads a scenario. The error lists every line that is wrong, as SyntaxErrors.
+func Parse(file string, source []byte) (*Scenario, error) {
+	p := &parser{file: file, s: &Scenario{File: file}}
+	text := strings.ReplaceAll(string(source), "\r\n", "\n")
+	if !utf8.ValidString(text) {
+		return nil, &SyntaxError{file, 1, 1, "the file is not UTF-8"}
+	}
+	p.lines = strings.Split(text, "\n")
+	p.declareNames()
+	p.at = -1
+	for p.advance() {
+		p.line(p.topLevel)
+	}
+	if len(p.errs) == 0 && len(p.s.processes) == 0 {
+		p.errs = append(p.errs, &SyntaxError{file, 1, 1, "a scenario needs a process"})
+	}
+	if len(p.errs) > 0 {
+		return nil, errors.Join(slices.CompactFunc(p.errs, func(a, b error) bool { return a.Error() == b.Error() })...)
+	}
+	return p.s, nil
+}
+
+// A problem unwinds to the line it is in.
+type problem struct{ err *SyntaxError }
+
+func (p *parser) fail(column int, format string, args ...any) {
+	panic(problem{&SyntaxError{p.file, p.at + 1, column, fmt.Sprintf(format, args...)}})
+}
+
+// line reads one line, and its block, by read. What is wrong with it is noted.
+func (p *parser) line(read func()) {
+	defer func() {
+		if e := recover(); e != nil {
+			found, ok := e.(problem)
+			if !ok {
+				panic(e)
+			}
+			p.errs = append(p.errs, found.err)
+		}
+	}()
+	read()
+}
+
+// advance turns to the next line that is not empty.
+func (p *parser) advance() bool {
+	for p.at++; p.at < len(p.lines); p.at++ {
+		text := p.lines[p.at]
+		trimmed := strings.TrimLeft(text, " \t")
+		if trimmed == "" || trimmed[0] == '#' {
+			if p.s.Title == "" && len(p.s.processes) == 0 && strings.HasPrefix(trimmed, "# ") {
+				p.s.Title = strings.TrimSuffix(strings.TrimSpace(trimmed[2:]), ".")
+			}
+			continue
+		}
+		p.indent = 0
+		for _, c := range text[:len(text)-len(trimmed)] {
+			if p.indent++; c == '\t' {
+				p.indent = (p.indent + 7) / 8 * 8
+			}
+		}
+		p.tokens, p.next = nil, 0
+		p.line(p.scan)
+		return true
+	}
+	return false
+}
+
+// scan splits the current line into tokens.
+func (p *parser) scan() {
+	runes := []rune(p.lines[p.at])
+	for i := 0; i < len(runes); {
+		c, start := runes[i], i
+		emit := func(kind tokenKind, text string) {
+			p.tokens = append(p.tokens, token{kind: kind, text: text, column: start + 1})
+		}
+		switch {
+		case c == ' ' || c == '\t':
+			i++
+		case c == '#':
+			return
+		case unicode.IsLetter(c) || c == '_':
+			for i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]) || runes[i] == '_') {
+				i++
+			}
+			emit(word, string(runes[start:i]))
+		case unicode.IsDigit(c):
+			for i < len(runes) && unicode.IsDigit(runes[i]) {
+				i++
+			}
+			n, err := strconv.ParseInt(string(runes[start:i]), 10, 64)
+			if err != nil {
+				p.fail(start+1, "%s is too big a number", string(runes[start:i]))
+			}
+			unit := i
+			for i < len(runes) && unicode.IsLetter(runes[i]) {
+				i++
+			}
+			emit(integer, string(runes[start:i]))
+			t := &p.tokens[len(p.tokens)-1]
+			t.number = n
+			if i > unit {
+				t.kind = duration
+				scale, ok := map[string]objects.Time{"ns": 1, "us": Microsecond, "µs": Microsecond, "ms": Millisecond, "s": Second}[string(runes[unit:i])]
+				if !ok {
+					p.fail(unit+1, "%q is no unit of time: want ns, us, ms or s", string(runes[unit:i]))
+				}
+				t.number *= int64(scale)
+			}
+		case c == '"':
+			for i++; i < len(runes) && runes[i] != '"'; i++ {
+				if runes[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(runes) {
+				p.fail(start+1, "the text has no closing quote")
+			}
+			i++
+			text, err := strconv.Unquote(string(runes[start:i]))
+			if err != nil {
+				p.fail(start+1, "the text has a wrong escape sequence")
+			}
+			emit(quoted, text)
+		default:
+			two := string(runes[i:min(i+2, len(runes))])
+			if slices.Contains([]string{"->", "..", "==", "!=", "<=", ">="}, two) {
+				i += 2
+				emit(sign, two)
+				break
+			}
+			if !strings.ContainsRune("=<>+-*/%():,", c) {
+				p.fail(start+1, "unexpected %q", string(c))
+			}
+			i++
+			emit(sign, string(c))
+		}
+	}
+}
+
+func (p *parser) peek() token {
+	if p.next < len(p.tokens) {
+		return p.tokens[p.next]
+	}
+	return token{column: len([]rune(strings.TrimRight(p.lines[p.at], " \t"))) + 1}
+}
+
+func (p *parser) take() token {
+	t := p.peek()
+	p.next++
+	return t
+}
+
+func (t token) String() string {
+	switch t.kind {
+	case endOfLine:
+		return "the end of the line"
+	case quoted:
+		return strconv.Quote(t.text)
+	}
+	return fmt.Sprintf("%q", t.text)
+}
+
+// accept takes the next token if it is text.
+func (p *parser) accept(text string) bool {
+	t := p.peek()
+	if (t.kind == sign || t.kind == word) && t.text == text {
+		p.next++
+		return true
+	}
+	return false
+}
+
+func (p *parser) expect(text string) {
+	if t := p.peek(); !p.accept(text) {
+		p.fail(t.column, "expected %q, found %s", text, t)
+	}
+}
+
+func (p *parser) name(what string) token {
+	t := p.take()
+	if t.kind != word {
+		p.fail(t.column, "expected %s, found %s", what, t)
+	}
+	return t
+}
+
+func (p *parser) number(what string) int64 {
+	t := p.take()
+	if t.kind != integer {
+		p.fail(t.column, "expected %s, found %s", what, t)
+	}
+	return t.number
+}
+
+func (p *parser) end() {
+	if t := p.peek(); t.kind != endOfLine {
+		p.fail(t.column, "unexpected %s", t)
+	}
+}
+
+// declareNames finds the names of processes first: programs may mention processes
+// that come later.
+func (p *parser) declareNames() {
+	for _, line := range p.lines {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "process" && strings.HasPrefix(line, "process") {
+			p.s.names = append(p.s.names, strings.TrimSuffix(f[1], ":"))
+		}
+	}
+}
+
+func (p *parser) topLevel() {
+	if len(p.tokens) == 0 {
+		return // what is wrong with it is known
+	}
+	if p.indent > 0 {
+		p.fail(p.indent+1, "unexpected indentation")
+	}
+	t := p.name("a declaration")
+	switch t.text {
+	case "shared":
+		for {
+			n := p.fresh()
+			p.expect("=")
+			p.s.shared = append(p.s.shared, sharedDecl{n.text, p.constant()})
+			if !p.accept(",") {
+				break
+			}
+		}
+	case "process":
+		p.processDecl()
+		return
+	case "always", "finally":
+		a := assertion{line: p.at + 1, text: strings.TrimSpace(p.lines[p.at])}
+		a.expr = p.expression()
+		if t.text == "always" {
+			p.s.always = append(p.s.always, a)
+		} else {
+			p.s.finally = append(p.s.finally, a)
+		}
+	case "expect":
+		w := p.name("deadlock, starvation or violation")
+		if !slices.Contains([]string{"deadlock", "starvation", "violation"}, w.text) {
+			p.fail(w.column, "a scenario may expect deadlock, starvation or violation, not %s", w)
+		}
+		p.s.Expect = w.text
+	case "faults":
+		for p.peek().kind == word {
+			n := p.take()
+			p.expect("=")
+			v := int(p.number("a number"))
+			switch n.text {
+			case "kills":
+				p.s.faults.Kills = v
+			case "signals":
+				p.s.faults.Signals = v
+			default:
+				p.fail(n.column, "unknown fault %s: want kills or signals", n)
+			}
+		}
+	default:
+		p.objectDecl(t)
+		return
+	}
+	p.end()
+}
+
+func (p *parser) constant() value {
+	switch t := p.take(); {
+	case t.kind == integer:
+		return value{n: t.number}
+	case t.kind == quoted:
+		return value{text: t.text, isText: true}
+	case t.kind == sign && t.text == "-":
+		return value{n: -p.number("a number")}
+	default:
+		p.fail(t.column, "expected a number or a text, found %s", t)
+	}
+	panic("unreachable")
+}
+
+// fresh takes a name that means nothing yet.
+func (p *parser) fresh() token {
+	t := p.name("a name")
+	if p.s.object(t.text) >= 0 || p.s.variable(t.text) >= 0 || slices.ContainsFunc(p.s.processes, func(d *processDecl) bool { return d.name == t.text }) {
+		p.fail(t.column, "the name %s is taken", t)
+	}
+	return t
+}
+
+func kindNames() string {
+	var names []string
+	for _, k := range objects.Kinds() {
+		names = append(names, k.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p *parser) objectDecl(t token) {
+	i := slices.IndexFunc(objects.Kinds(), func(k objects.Kind) bool { return k.Name == t.text })
+	if i < 0 {
+		p.fail(t.column, "unknown declaration %s: want process, shared, always, finally, expect, faults or a kind of object (%s)", t, kindNames())
+	}
+	d := objectDecl{kind: objects.Kinds()[i], name: p.fresh().text}
+	probe := d.kind.New(objects.Unlimited)
+	for p.peek().kind == word {
+		column := p.peek().column
+		name, v := p.policy(d.kind)
+		if _, errno := probe.SetPolicy(0, name, v); errno != 0 {
+			p.fail(column, "%s cannot be %q", name, v)
+		}
+		d.policies = append(d.policies, name, v)
+	}
+	p.end()
+	p.s.objects = append(p.s.objects, d)
+}
+
+// policy reads NAME=VALUE. A value ends at a blank.
+func (p *parser) policy(k objects.Kind) (name, v string) {
+	n := p.name("a policy")
+	if !slices.Contains(k.Policies, n.text) {
+		p.fail(n.column, "a %s has no %s: its policies are %s", k.Name, n.text, strings.Join(k.Policies, ", "))
+	}
+	p.expect("=")
+	t := p.peek()
+	if t.kind == endOfLine {
+		p.fail(t.column, "expected the value of %s", n.text)
+	}
+	if t.kind == quoted {
+		return n.text, p.take().text
+	}
+	runes := []rune(p.lines[p.at])[t.column-1:]
+	end := slices.IndexFunc(runes, unicode.IsSpace)
+	if end < 0 {
+		end = len(runes)
+	}
+	for p.peek().kind != endOfLine && p.peek().column < t.column+end {
+		p.next++
+	}
+	return n.text, string(runes[:end])
+}
+
+func (p *parser) processDecl() {
+	d := &processDecl{name: p.fresh().text, count: 1, line: p.at + 1}
+	p.s.processes = append(p.s.processes, d)
+	if p.accept("*") {
+		if d.count = int(p.number("how many of them")); d.count < 1 || d.count > 100 {
+			p.fail(p.tokens[p.next-1].column, "there can be 1 to 100 of them")
+		}
+	}
+	for !p.accept(":") {
+		switch t := p.name("daemon, immune, uid=N or a colon"); t.text {
+		case "daemon":
+			d.daemon = true
+		case "immune":
+			d.immune = true
+		case "uid":
+			p.expect("=")
+			d.uid = uint32(p.number("a user id"))
+		default:
+			p.fail(t.column, "unexpected %s: want daemon, immune, uid=N or a colon", t)
+		}
+	}
+	p.end()
+	p.process = d
+	p.loops = 0
+	d.local("errno")
+	d.local("me")
+	d.body = p.block(0)
+}
+
+// block reads the lines that are indented by more than outer.
+func (p *parser) block(outer int) []*statement {
+	var body []*statement
+	inner := 0
+	header := p.at
+	for {
+		at := p.at
+		if !p.advance() {
+			p.at = at
+			break
+		}
+		if p.indent <= outer {
+			p.at = at
+			break
+		}
+		p.line(func() {
+			if inner == 0 {
+				inner = p.indent
+			}
+			if p.indent != inner {
+				p.fail(p.indent+1, "the indentation fits no line above")
+			}
+			if len(p.tokens) > 0 {
+				body = append(body, p.statement())
+			}
+		})
+	}
+	if len(body) == 0 && len(p.errs) == 0 {
+		at := p.at
+		p.at = header
+		defer func() { p.at = at }()
+		p.fail(len([]rune(p.lines[header]))+1, "expected an indented block below this line")
+	}
+	return body
+}
+
+// verbs maps the operations of objects to what they submit.
+var verbs = map[string]objects.Op{
+	"send": objects.Send, "receive": objects.Receive, "peek": objects.Peek, "flush": objects.Flush,
+	"write": objects.Write, "read": objects.Read, "hangup": objects.Hangup,
+	"wait": objects.Wait, "post": objects.Post, "hold": objects.Hold,
+}
+
+func (p *parser) statement() *statement {
+	s := &statement{line: p.at + 1, slot: -1, text: strings.TrimSpace(p.lines[p.at])}
+	if i := strings.Index(s.text, " #"); i >= 0 && !strings.Contains(s.text, `"`) {
+		s.text = strings.TrimSpace(s.text[:i])
+	}
+	indent := p.indent
+	if p.accept("try") {
+		s.try = true
+	}
+	t := p.name("a statement")
+	s.column, s.verb = t.column, t.text
+	if op, ok := verbs[s.verb]; ok {
+		p.operation(s, op)
+		return s
+	}
+	if s.try {
+		p.fail(t.column, "%s cannot fail: there is nothing to try", t)
+	}
+	switch s.verb {
+	case "release", "destroy", "close":
+		s.object = p.object()
+		if s.verb == "release" && !slices.Contains(p.s.objects[s.object].kind.Ops, objects.Hold) {
+			p.fail(p.tokens[p.next-1].column, "a %s cannot be held", p.s.objects[s.object].kind.Name)
+		}
+	case "set":
+		s.object = p.object()
+		s.policy[0], s.policy[1] = p.policy(p.s.objects[s.object].kind)
+	case "sleep":
+		s.span = p.span()
+	case "yield", "exit":
+	case "break":
+		if p.loops == 0 {
+			p.fail(t.column, "break outside of a loop")
+		}
+	case "kill", "signal":
+		n := p.name("a process")
+		if s.object = slices.Index(p.s.names, n.text); s.object < 0 {
+			p.fail(n.column, "unknown process %s", n)
+		}
+	case "enter", "leave":
+		s.name = p.name("a section").text
+		p.s.section(s.name)
+	case "choose":
+		p.variable(s)
+		p.expect("in")
+		s.expr, s.second = p.between()
+	case "print", "assert":
+		s.expr = p.expression()
+	case "atomic":
+		t := p.name("a variable")
+		p.next--
+		p.assignment(s)
+		if !s.shared {
+			p.fail(t.column, "only shared variables need atomic")
+		}
+	case "if", "while":
+		s.expr = p.expression()
+		p.expect(":")
+		p.end()
+		p.nested(s, indent)
+		return s
+	case "forever":
+		p.expect(":")
+		p.end()
+		p.nested(s, indent)
+		return s
+	case "repeat":
+		if p.next+1 < len(p.tokens) && p.tokens[p.next+1].text == "in" {
+			p.variable(s)
+			p.expect("in")
+			s.expr, s.second = p.between()
+		} else {
+			s.second = p.expression()
+			s.expr = &expression{op: "int", n: 1}
+		}
+		p.expect(":")
+		p.end()
+		p.nested(s, indent)
+		return s
+	default:
+		if n := p.peek(); n.text == "=" {
+			p.next--
+			p.assignment(s)
+			s.verb = "="
+			break
+		}
+		p.fail(t.column, "unknown statement %s", t)
+	}
+	p.end()
+	return s
+}
+
+// nested reads the block of s, and the else that may follow it.
+func (p *parser) nested(s *statement, indent int) {
+	loop := s.verb != "if"
+	if loop {
+		p.loops++
+		defer func() { p.loops-- }()
+	}
+	s.body = p.block(indent)
+	at := p.at
+	if s.verb != "if" || !p.advance() {
+		p.at = at
+		return
+	}
+	if p.indent == indent && p.accept("else") {
+		p.expect(":")
+		p.end()
+		s.other = p.block(indent)
+		return
+	}
+	p.at = at
+}
+
+func (p *parser) span() objects.Time {
+	t := p.take()
+	if t.kind != duration {
+		p.fail(t.column, "expected a duration such as 5ms, found %s", t)
+	}
+	return objects.Time(t.number)
+}
+
+// between reads FROM..TO.
+func (p *parser) between() (from, to *expression) {
+	from = p.expression()
+	p.expect("..")
+	return from, p.expression()
+}
+
+func (p *parser) object() int {
+	t := p.name("an object")
+	i := p.s.object(t.text)
+	if i < 0 {
+		p.fail(t.column, "unknown object %s: declare it first, as in \"mailbox %s\"", t, t.text)
+	}
+	return i
+}
+
+// variable reads the variable that s sets.
+func (p *parser) variable(s *statement) {
+	t := p.name("a variable")
+	if p.s.object(t.text) >= 0 || t.text == "me" || t.text == "errno" {
+		p.fail(t.column, "%s cannot be set", t)
+	}
+	if i := p.s.variable(t.text); i >= 0 {
+		s.slot, s.shared = i, true
+		return
+	}
+	s.slot = p.process.local(t.text)
+}
+
+func (p *parser) assignment(s *statement) {
+	t := p.peek()
+	name := t.text
+	at := p.next
+	p.next++
+	p.expect("=")
+	s.expr = p.expression()
+	end := p.next
+	p.next = at
+	p.variable(s)
+	s.name = name
+	p.next = end
+}
+
+func (p *parser) operation(s *statement, op objects.Op) {
+	s.object = p.object()
+	kind := p.s.objects[s.object].kind
+	if !slices.Contains(kind.Ops, op) {
+		var can []string
+		for _, o := range kind.Ops {
+			if verbs[o.String()] == o {
+				can = append(can, o.String())
+			}
+		}
+		p.fail(s.column, "a %s cannot %s: it can %s", kind.Name, s.verb, strings.Join(can, ", "))
+	}
+	switch t := p.peek(); op {
+	case objects.Send, objects.Write:
+		s.expr = p.expression()
+	case objects.Wait, objects.Post, objects.Read:
+		if t.kind == integer || t.kind == sign && t.text == "(" || t.kind == word && t.text != "within" && t.text != "nonblock" {
+			s.expr = p.expression()
+		}
+	}
+	if p.accept("->") {
+		if op != objects.Receive && op != objects.Peek && op != objects.Read {
+			p.fail(p.tokens[p.next-1].column, "%s gives nothing to keep", s.verb)
+		}
+		p.variable(s)
+		if s.shared {
+			p.fail(p.tokens[p.next-1].column, "receive into a variable of the process, then assign")
+		}
+	}
+	for {
+		switch {
+		case p.accept("within"):
+			s.within = p.span()
+		case p.accept("nonblock"):
+			s.nonblock = true
+		default:
+			p.end()
+			return
+		}
+	}
+}
+
+// levels are the binary operators by precedence, the loosest first.
+var levels = [][]string{{"or"}, {"and"}, {"==", "!=", "<", "<=", ">", ">="}, {"+", "-"}, {"*", "/", "%"}}
+
+func (p *parser) expression() *expression { return p.binary(0) }
+
+func (p *parser) binary(level int) *expression {
+	if level == len(levels) {
+		return p.primary()
+	}
+	left := p.binary(level + 1)
+	for {
+		t := p.peek()
+		if t.kind != sign && t.kind != word || !slices.Contains(levels[level], t.text) {
+			return left
+		}
+		p.next++
+		left = &expression{column: t.column, op: t.text, left: left, right: p.binary(level + 1)}
+	}
+}
+
+func (p *parser) primary() *expression {
+	t := p.take()
+	e := &expression{column: t.column}
+	switch {
+	case t.kind == integer:
+		e.op, e.n = "int", t.number
+	case t.kind == quoted:
+		e.op, e.text = "text", t.text
+	case t.kind == sign && t.text == "-":
+		return &expression{column: t.column, op: "-", left: &expression{op: "int"}, right: p.primary()}
+	case t.kind == sign && t.text == "(":
+		e = p.expression()
+		p.expect(")")
+	case t.kind == word && t.text == "not":
+		e.op, e.left = "not", p.binary(2)
+	case t.kind == word && p.peek().text == "(":
+		p.call(e, t)
+	case t.kind == word:
+		p.mention(e, t)
+	default:
+		p.fail(t.column, "expected a value, found %s", t)
+	}
+	return e
+}
+
+// mention reads a name in an expression.
+func (p *parser) mention(e *expression, t token) {
+	if errno, ok := errnoNamed(t.text); ok {
+		e.op, e.n = "int", int64(errno)
+		return
+	}
+	if i := p.s.variable(t.text); i >= 0 {
+		e.op, e.n, e.text = "shared", int64(i), t.text
+		return
+	}
+	if p.process != nil && p.indent > 0 {
+		if i := slices.Index(p.process.locals, t.text); i >= 0 {
+			e.op, e.n = "local", int64(i)
+			return
+		}
+	}
+	p.fail(t.column, "unknown variable %s: it is not set before, nor shared", t)
+}
+
+// call reads FUNCTION(NAME).
+func (p *parser) call(e *expression, t token) {
+	e.op, e.text = "call", t.text
+	p.expect("(")
+	n := p.name("a name")
+	switch t.text {
+	case "messages", "bytes", "waiting", "value":
+		i := p.s.object(n.text)
+		if i < 0 {
+			p.fail(n.column, "unknown object %s", n)
+		}
+		if t.text == "value" && !slices.Contains(p.s.objects[i].kind.Policies, "value") {
+			p.fail(n.column, "a %s has no value", p.s.objects[i].kind.Name)
+		}
+		e.n = int64(i)
+	case "inside":
+		e.n = int64(p.s.section(n.text))
+	case "blocked", "exited", "killed":
+		i := slices.Index(p.s.names, n.text)
+		if i < 0 {
+			p.fail(n.column, "unknown process %s", n)
+		}
+		e.n = int64(i)
+	default:
+		p.fail(t.column, "unknown function %s: want messages, bytes, waiting, value, inside, blocked, exited or killed", t)
+	}
+	p.expect(")")
+}

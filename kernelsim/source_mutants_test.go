@@ -1,0 +1,74 @@
+package kernelsim
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var sourceMutants = flag.Bool("mutants", false, "build objects with deliberate bugs and let the laws find them")
+
+// TestLawsFindBugsInTheSource builds package objects with one line changed at a time.
+func TestLawsFindBugsInTheSource(t *testing.T) {
+	if !*sourceMutants {
+		t.Skip("builds the tests once for each bug: run with -mutants")
+	}
+	for _, m := range []struct{ name, file, old, new string }{
+		{"one message too many", "mailbox.go", "b.held.n < b.capacity &&", "b.held.n <= b.capacity &&"},
+		{"the last message first", "mailbox.go", "\tb.held.push(m)\n", "\tb.held.pushFront(m)\n"},
+		{"room wakes no sender", "mailbox.go", "b.deliver(now, r, m, &done)\n\t\tb.pump(now, &done)\n", "b.deliver(now, r, m, &done)\n"},
+		{"a returned message is last", "mailbox.go", "b.held.pushFront(m)\n", "b.held.push(m)\n"},
+		{"a cancelled send stays booked", "mailbox.go", "r.message.refund(b.ledger)\n\t\tr.message = nil\n", "r.message = nil\n"},
+		{"late waits push in", "semaphore.go", "if s.waiting.empty() && r.units <= s.value {", "if r.units <= s.value {"},
+		{"a hold keeps its unit", "semaphore.go", "\t\ts.value++\n", ""},
+		{"a post wakes nobody", "semaphore.go", "s.pump(now, &done)\n\tdone.add(r)\n", "done.add(r)\n"},
+		{"returned units are lost", "semaphore.go", "s.value += r.units\n\ts.tookUnits -= r.units\n", "s.tookUnits -= r.units\n"},
+		{"returned bytes are last", "pipe.go", "p.bytes.pushFront(c)", "p.bytes.push(c)"},
+		{"one byte too many", "pipe.go", "return max(0, p.capacity-p.held)", "return max(0, p.capacity-p.held+1)"},
+		{"a hole is no hole", "segment.go", "clear(m.b[offset:min(offset+n, m.Size())])", "_ = n"},
+		{"writes go to the start", "segment.go", "copy(m.b[offset:], p), 0", "copy(m.b[min(offset, 1):], p), 0"},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			path, err := filepath.Abs(filepath.Join("..", "objects", m.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			source, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(source), m.old); n != 1 {
+				t.Fatalf("%s has %q %d times: the bug needs a new place", m.file, m.old, n)
+			}
+			dir := t.TempDir()
+			changed := filepath.Join(dir, m.file)
+			if err := os.WriteFile(changed, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			overlay, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := filepath.Join(dir, "overlay.json")
+			if err := os.WriteFile(list, overlay, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			kind := strings.TrimSuffix(m.file, ".go")
+			out, err := exec.Command("go", "test", "-vet=off", "-overlay", list,
+				"-run", "^TestLawsHoldInRandomRuns$/^"+kind+"$", ".", "-seeds", "50000").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "seed ") {
+				t.Fatalf("no law notices: %v\n%s", err, out)
+			}
+			for line := range strings.Lines(string(out)) {
+				if strings.Contains(line, "seed ") {
+					t.Log(strings.TrimSpace(line))
+					break
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,198 @@
+package kernelsim
+
+import (
+	"reflect"
+	"unsafe"
+
+	"ipcfs/objects"
+)
+
+// A Hash sums up a state, in the way of FNV-1a. The zero value is ready for use.
+type Hash struct{ sum uint64 }
+
+const (
+	fnvOffset = 14695981039346656037
+	fnvPrime  = 1099511628211
+)
+
+// Uint adds v.
+func (h *Hash) Uint(v uint64) {
+	if h.sum == 0 {
+		h.sum = fnvOffset
+	}
+	for range 8 {
+		h.sum = (h.sum ^ v&0xff) * fnvPrime
+		v >>= 8
+	}
+}
+
+// Bytes adds b and its length.
+func (h *Hash) Bytes(b []byte) {
+	h.Uint(uint64(len(b)))
+	for _, c := range b {
+		h.sum = (h.sum ^ uint64(c)) * fnvPrime
+	}
+}
+
+// String adds s and its length.
+func (h *Hash) String(s string) {
+	h.Uint(uint64(len(s)))
+	for i := range len(s) {
+		h.sum = (h.sum ^ uint64(s[i])) * fnvPrime
+	}
+}
+
+// Sum is the hash of what was added so far.
+func (h *Hash) Sum() uint64 { return h.sum }
+
+// totals names the fields that count what an object has seen since it was made.
+// They decide nothing that it does, and they would make every state a new one.
+var totals = map[string]bool{
+	"seq": true, "Seq": true, "sent": true, "received": true, "dropped": true, "expired": true, "redelivered": true,
+	"tookUnits": true, "postedUnits": true, "holds": true, "deaths": true, "inline": true,
+	"written": true,
+}
+
+var (
+	timeType    = reflect.TypeFor[objects.Time]()
+	ledgerType  = reflect.TypeFor[objects.Ledger]()
+	processType = reflect.TypeFor[*Process]()
+	nodeType    = reflect.TypeFor[*Node]()
+)
+
+// A walk adds whole structures to a hash. Pointers count as the place where what
+// they point to was met first, so that equal structures at different addresses
+// have equal hashes.
+type walk struct {
+	h    Hash
+	seen map[place]uint64
+}
+
+type place struct {
+	at  unsafe.Pointer
+	typ reflect.Type
+}
+
+// meet reports whether v was met before, and adds where.
+func (w *walk) meet(p place) bool {
+	n, met := w.seen[p]
+	if !met {
+		n = uint64(len(w.seen))
+		w.seen[p] = n
+	}
+	w.h.Uint(n)
+	return met
+}
+
+func (w *walk) value(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Bool:
+		if v.Bool() {
+			w.h.Uint(1)
+		} else {
+			w.h.Uint(0)
+		}
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		if v.Type() != timeType {
+			w.h.Uint(uint64(v.Int()))
+		}
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		w.h.Uint(v.Uint())
+	case reflect.String:
+		w.h.String(v.String())
+	case reflect.Slice:
+		w.h.Uint(uint64(v.Len()))
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			w.h.Bytes(v.Bytes())
+			return
+		}
+		for i := range v.Len() {
+			w.value(v.Index(i))
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			w.value(v.Index(i))
+		}
+	case reflect.Map:
+		// Each entry on its own, so that their order does not matter.
+		var sum uint64
+		for e := v.MapRange(); e.Next(); {
+			entry := walk{seen: map[place]uint64{}}
+			entry.value(e.Key())
+			entry.value(e.Value())
+			sum += entry.h.sum
+		}
+		w.h.Uint(sum)
+	case reflect.Pointer:
+		switch {
+		case v.IsNil():
+			w.h.Uint(0)
+		case v.Type() == processType:
+			w.h.Uint(uint64((*Process)(v.UnsafePointer()).Pid()))
+		case v.Type() == nodeType:
+			w.h.String((*Node)(v.UnsafePointer()).Name)
+		case !w.meet(place{v.UnsafePointer(), v.Type().Elem()}):
+			w.fields(v.Elem())
+		}
+	case reflect.Interface:
+		if !v.IsNil() && v.Type() != ledgerType {
+			w.h.String(v.Elem().Type().String())
+			w.value(v.Elem())
+		}
+	case reflect.Struct:
+		if v.CanAddr() && w.meet(place{v.Addr().UnsafePointer(), v.Type()}) {
+			return
+		}
+		w.fields(v)
+	}
+}
+
+func (w *walk) fields(v reflect.Value) {
+	if v.Kind() != reflect.Struct {
+		w.value(v)
+		return
+	}
+	t := v.Type()
+	for i := range v.NumField() {
+		if f := t.Field(i); !totals[f.Name] {
+			w.value(v.Field(i))
+		}
+	}
+}
+
+// State sums up all that decides what can happen from here on: equal states have
+// equal futures. Totals and times of the past are left out, times to come count
+// from now.
+func (k *Kernel) State() uint64 {
+	w := walk{seen: map[place]uint64{}}
+	for _, n := range k.nodes {
+		w.value(reflect.ValueOf(n.Object))
+		if n.laws != nil && n.laws.kind != nil {
+			w.value(reflect.ValueOf(n.laws.kind))
+		}
+	}
+	for _, p := range k.processes {
+		w.h.Uint(uint64(p.state))
+		if p.Snapshot != nil {
+			p.Snapshot(&w.h)
+		} else {
+			w.h.Uint(p.history.sum)
+		}
+		if p.woken {
+			w.h.Uint(uint64(p.call.errno) + 1)
+			if r := p.request; r != nil {
+				w.value(reflect.ValueOf(r))
+			}
+		}
+		for _, f := range p.files {
+			w.value(reflect.ValueOf(f))
+		}
+	}
+	for _, t := range k.timers {
+		w.h.Uint(uint64(t.when - k.now))
+		w.h.Uint(uint64(t.process.Pid()))
+	}
+	w.h.Uint(uint64(k.Faults.Kills))
+	w.h.Uint(uint64(k.Faults.Signals))
+	return w.h.sum
+}

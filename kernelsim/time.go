@@ -1,0 +1,67 @@
+package kernelsim
+
+import (
+	"slices"
+	"syscall"
+
+	"ipcfs/objects"
+)
+
+// Spans of virtual time.
+const (
+	Microsecond objects.Time = 1000
+	Millisecond              = 1000 * Microsecond
+	Second                   = 1000 * Millisecond
+)
+
+// A timer ends a sleep or a timed call.
+type timer struct {
+	when    objects.Time
+	process *Process
+}
+
+func (k *Kernel) startTimer(p *Process, d objects.Time) {
+	t := &timer{k.now + d, p}
+	i, _ := slices.BinarySearchFunc(k.timers, t, func(a, b *timer) int {
+		if a.when <= b.when {
+			return -1 // after those of the same time
+		}
+		return 1
+	})
+	k.timers = slices.Insert(k.timers, i, t)
+}
+
+func (k *Kernel) forgetTimer(p *Process) {
+	if len(k.timers) > 0 {
+		k.timers = slices.DeleteFunc(k.timers, func(t *timer) bool { return t.process == p })
+	}
+}
+
+// tick moves the clock to the next timer and fires it.
+func (k *Kernel) tick() {
+	t := k.timers[0]
+	k.timers = slices.Delete(k.timers, 0, 1)
+	k.now = max(k.now, t.when)
+	p := t.process
+	if p.state == Blocked {
+		k.interrupt(p, syscall.ETIMEDOUT)
+		return
+	}
+	k.event(Event{Process: p, Verb: "wakes up"})
+	k.interrupt(p, 0)
+}
+
+// FormatTime writes t in its largest unit.
+func FormatTime(t objects.Time) string {
+	switch {
+	case t == 0:
+		return "0"
+	case t%Second == 0:
+		return itoa(int64(t/Second)) + "s"
+	case t%Millisecond == 0:
+		return itoa(int64(t/Millisecond)) + "ms"
+	case t%Microsecond == 0:
+		return itoa(int64(t/Microsecond)) + "µs"
+	}
+	return itoa(int64(t)) + "ns"
+}

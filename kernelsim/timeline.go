@@ -1,0 +1,293 @@
+package kernelsim
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"ipcfs/objects"
+)
+
+// A Row is a step of a run with the state it leads to.
+type Row struct {
+	Step      int            `json:"step"`
+	Time      objects.Time   `json:"time_ns"`
+	Events    []RowEvent     `json:"events"`
+	Processes []ProcessState `json:"processes"`
+	Objects   []ObjectState  `json:"objects"`
+}
+
+// A RowEvent is what a process did, or what happened to it.
+type RowEvent struct {
+	Process string `json:"process"`
+	Text    string `json:"text"`
+}
+
+// A ProcessState is what a process is doing after a step.
+type ProcessState struct {
+	Name     string `json:"name"`
+	Pid      uint32 `json:"pid"`
+	State    string `json:"state"`
+	WaitsFor string `json:"waits_for,omitempty"`
+}
+
+// An ObjectState is what an object holds after a step, and who waits for it.
+type ObjectState struct {
+	Name     string   `json:"name"`
+	Kind     string   `json:"kind"`
+	Messages int64    `json:"messages"`
+	Bytes    int64    `json:"bytes"`
+	Value    *int64   `json:"value,omitempty"`
+	Contents []string `json:"contents,omitempty"`
+	Waiting  []string `json:"waiting,omitempty"`
+}
+
+// A Timeline collects a run row by row.
+type Timeline struct {
+	Rows []Row
+}
+
+// Add takes down an event; it goes into Kernel.Watch.
+func (l *Timeline) Add(e Event) {
+	if n := len(l.Rows); n == 0 || l.Rows[n-1].Step != e.Step {
+		l.Rows = append(l.Rows, Row{Step: e.Step})
+	}
+	row := &l.Rows[len(l.Rows)-1]
+	row.Time = e.Time
+	text := e.describe()
+	if e.Process == nil || text == "" {
+		return
+	}
+	row.Events = append(row.Events, RowEvent{e.Process.Name, text})
+}
+
+// describe says in short what happened; empty if another event says it.
+func (e Event) describe() string {
+	r := e.Request
+	arg := ""
+	if r != nil && r.Units > 1 {
+		arg = fmt.Sprintf(" %d", r.Units)
+	}
+	object := ""
+	if e.Node != nil {
+		object = " " + e.Node.Name
+	}
+	got := ""
+	switch {
+	case r == nil || e.Start:
+	case r.Errno != 0:
+		got = " ✗ " + ErrnoName(r.Errno)
+	case r.Op == objects.Receive || r.Op == objects.Peek || r.Op == objects.Read:
+		got = fmt.Sprintf(" → %q", r.Data)
+	}
+	switch {
+	case e.Start:
+		return ""
+	case e.Verb == "blocks":
+		return r.Op.String() + object + arg + " … waits"
+	case e.Verb == "wakes":
+		return "wakes:" + " " + r.Op.String() + object + got
+	case e.Verb == "set":
+		return "set" + object + " " + e.Text
+	case r != nil && r.Op == objects.Send, r != nil && r.Op == objects.Write:
+		return r.Op.String() + object + e.sent() + got
+	case r != nil:
+		return r.Op.String() + object + arg + got
+	case e.Span != 0:
+		return "sleeps " + FormatTime(e.Span)
+	case e.Text != "":
+		return e.Verb + object + " " + e.Text
+	}
+	return e.Verb + object
+}
+
+func (e Event) sent() string {
+	if len(e.Request.Data) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %q", e.Request.Data)
+}
+
+// After notes the state after a step.
+func (l *Timeline) After(k *Kernel) {
+	if len(l.Rows) == 0 || l.Rows[len(l.Rows)-1].Step != k.steps {
+		return // nothing to be seen
+	}
+	row := &l.Rows[len(l.Rows)-1]
+	for _, p := range k.processes {
+		s := ProcessState{Name: p.Name, Pid: p.Pid(), State: p.state.String()}
+		if n := p.WaitsFor(); n != nil {
+			s.WaitsFor = n.Name
+		}
+		if p.killed {
+			s.State = "killed"
+		}
+		row.Processes = append(row.Processes, s)
+	}
+	for _, n := range k.nodes {
+		held := n.Object.Held()
+		s := ObjectState{Name: n.Name, Kind: n.Kind.Name, Messages: held.Messages, Bytes: held.Bytes}
+		if slices.Contains(n.Kind.Policies, "value") {
+			v := amount(n.Object.Policy("value"))
+			s.Value = &v
+		}
+		if n.laws != nil && n.laws.kind != nil {
+			s.Contents = slices.Clone(n.laws.kind.contents())
+			if held.Messages < int64(len(s.Contents)) && n.Kind.Name == "mailbox" {
+				s.Contents = s.Contents[len(s.Contents)-int(held.Messages):] // the others were dropped
+			}
+		}
+		for r := range n.Object.Waiters() {
+			if p, ok := r.Tag.(*Process); ok {
+				s.Waiting = append(s.Waiting, p.Name)
+			}
+		}
+		row.Objects = append(row.Objects, s)
+	}
+}
+
+// String shows an object in short.
+func (o ObjectState) String() string {
+	var b strings.Builder
+	switch {
+	case o.Value != nil:
+		fmt.Fprintf(&b, "%d", *o.Value)
+	case o.Kind == "segment":
+		fmt.Fprintf(&b, "%d bytes", o.Bytes)
+	default:
+		b.WriteByte('[')
+		for i, text := range o.Contents {
+			if i > 0 {
+				b.WriteByte(' ')
+			}
+			b.WriteString(text)
+		}
+		b.WriteByte(']')
+	}
+	if len(o.Waiting) > 0 {
+		b.WriteString(" ⧖ " + strings.Join(o.Waiting, ", "))
+	}
+	return b.String()
+}
+
+// maxCell is how wide a column may get, maxWidth how wide a table of columns may.
+const maxCell, maxWidth = 34, 150
+
+// Text writes the timeline for a terminal: a column for each process and each
+// object, or a line for each step where that gets too wide.
+func (l *Timeline) Text(w io.Writer) error {
+	if len(l.Rows) == 0 {
+		return nil
+	}
+	last := l.Rows[len(l.Rows)-1]
+	header := []string{"step", "time"}
+	for _, p := range last.Processes {
+		header = append(header, p.Name)
+	}
+	for _, o := range last.Objects {
+		header = append(header, o.Name)
+	}
+	table := [][]string{header}
+	for _, r := range l.Rows {
+		if len(r.Events) == 0 || r.Processes == nil {
+			continue
+		}
+		table = append(table, l.cells(r, last)...)
+	}
+	widths := make([]int, len(header))
+	total := 0
+	for c := range header {
+		for _, row := range table {
+			widths[c] = max(widths[c], utf8.RuneCountInString(row[c]))
+		}
+		widths[c] = min(widths[c], maxCell)
+		total += widths[c] + 2
+	}
+	if total > maxWidth {
+		return l.lines(w)
+	}
+	var b strings.Builder
+	for _, row := range table {
+		var line strings.Builder
+		for c, text := range row {
+			if n := utf8.RuneCountInString(text); n > widths[c] {
+				text = string([]rune(text)[:widths[c]-1]) + "…"
+			}
+			fmt.Fprintf(&line, "%-*s  ", widths[c], text)
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// cells are the lines of a table for r, more than one if a process did more than one
+// thing.
+func (l *Timeline) cells(r, last Row) (table [][]string) {
+	const fixed = 2 // step and time
+	columns := fixed + len(last.Processes) + len(last.Objects)
+	cell := func(line, column int, text string) {
+		for line >= len(table) {
+			table = append(table, make([]string, columns))
+		}
+		table[line][column] = text
+	}
+	cell(0, 0, itoa(int64(r.Step)))
+	cell(0, 1, FormatTime(r.Time))
+	for i, p := range last.Processes {
+		line := 0
+		for _, e := range r.Events {
+			if e.Process == p.Name {
+				cell(line, fixed+i, e.Text)
+				line++
+			}
+		}
+		if line == 0 && i < len(r.Processes) {
+			cell(0, fixed+i, stateSigns[r.Processes[i].State])
+		}
+	}
+	for i, o := range r.Objects {
+		cell(0, fixed+len(last.Processes)+i, o.String())
+	}
+	return table
+}
+
+// stateSigns show what a process does that does nothing.
+var stateSigns = map[string]string{Blocked.String(): "│", Sleeping.String(): "╎", Ready.String(): "·"}
+
+// lines writes the timeline without columns.
+func (l *Timeline) lines(w io.Writer) error {
+	var b strings.Builder
+	for _, r := range l.Rows {
+		for i, e := range r.Events {
+			fmt.Fprintf(&b, "%4d %7s  %-12s %s", r.Step, FormatTime(r.Time), e.Process, e.Text)
+			if i == len(r.Events)-1 {
+				b.WriteString("   ")
+				for _, o := range r.Objects {
+					b.WriteString("  " + o.Name + "=" + o.String())
+				}
+			}
+			b.WriteByte('\n')
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// JSON writes the timeline as one object a row.
+func (l *Timeline) JSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for _, r := range l.Rows {
+		if r.Processes == nil {
+			continue
+		}
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
