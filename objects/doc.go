@@ -28,10 +28,10 @@
 //
 // The Data of a sending request is borrowed: it belongs to the driver again once
 // the Finished of the Submit call it came with have been answered. An object that
-// keeps bytes longer copies them. The Data of a finished receive may be such a
-// borrowed buffer, so a driver answers the Finished of a call before it reuses the
-// buffer it submitted. A driver that lends long data may allow the object to keep
-// their buffer instead: see [Request.Keep].
+// keeps bytes longer copies them, or keeps the buffer of long data if the driver
+// allows it: see [Request.Keep]. The Data of a finished receive may be such a borrowed
+// buffer, also one that Return has handed on, so a driver answers the Finished of a
+// call before it reuses the buffer it submitted.
 //
 // # Wake order
 //

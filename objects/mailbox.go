@@ -166,6 +166,7 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 		done.add(r)
 		return true
 	}
+	var oldest messageList // dropped for m
 	if !b.fits(n) {
 		switch b.overflow {
 		case Block:
@@ -177,9 +178,12 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 			return true
 		case DropOldest:
 			for !b.fits(n) && b.held.n > 0 {
-				b.drop(b.held.pop())
+				old := b.held.pop()
+				old.refund(b.ledger)
+				oldest.push(old)
 			}
 		}
+		b.dropped += oldest.n
 		if !b.fits(n) { // DropNewest, or nothing older to drop
 			b.accept(now, r)
 			b.drop(m)
@@ -188,6 +192,12 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 		}
 	}
 	if errno := m.charge(b.ledger); errno != 0 {
+		// mq_send(3) has no such case; like every send that fails, it changes nothing.
+		for old := oldest.last; old != nil; old = oldest.last {
+			oldest.remove(old)
+			b.restore(old)
+			b.dropped--
+		}
 		r.Errno, r.message = errno, nil
 		done.add(r)
 		return true
@@ -198,6 +208,14 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 	b.show(m, done)
 	done.add(r)
 	return true
+}
+
+// restore makes m, which was held a moment ago, the next message again. A limit that
+// was reached meanwhile does not lose it.
+func (b *Mailbox) restore(m *Message) {
+	m.own()
+	m.charge(b.ledger)
+	b.held.pushFront(m)
 }
 
 // accept turns the sender's offer into a sent message.
@@ -351,17 +369,18 @@ func (b *Mailbox) Return(now Time, r *Request) Finished {
 	if !r.took || b.destroyed {
 		return done
 	}
-	m := r.message
+	m, h := r.message, r.Handle
 	r.took = false
-	r.Handle.forget(m)
+	if len(r.Data) < len(m.Data) && (h.msg != m || h.read > len(r.Data)) {
+		return done // somebody who shares the handle has read on
+	}
+	h.forget(m)
 	b.received--
 	if receiver := b.receivers.pop(); receiver != nil {
 		b.deliver(now, receiver, m, &done)
 		return done
 	}
-	m.own()
-	m.charge(b.ledger) // it was held a moment ago: a limit reached since does not lose it
-	b.held.pushFront(m)
+	b.restore(m)
 	b.show(m, &done)
 	return done
 }

@@ -308,3 +308,54 @@ func TestWhatIsLeftGoesToReadersOfTheSameHandle(t *testing.T) {
 		t.Errorf("reads = %q, %q, the other parked: %v; want ab, cd, true", first.Data, second.Data, elsewhere.Parked())
 	}
 }
+
+// A book that is full: nothing more is taken, what was there comes back.
+type fullBook struct{ full bool }
+
+func (b *fullBook) Charge(_ uint32, messages, _ int64) syscall.Errno {
+	if b.full && messages > 0 {
+		return syscall.ENOSPC
+	}
+	return 0
+}
+
+func TestSendThatFailsDropsNothing(t *testing.T) {
+	book := &fullBook{}
+	b := NewMailbox(book)
+	b.SetPolicy(0, "capacity", "2")
+	b.SetPolicy(0, "overflow", "drop-oldest")
+	h := &Handle{Reads: true, Writes: true}
+	for _, data := range []string{"one", "two"} {
+		b.Submit(0, &Request{Op: Send, Handle: h, Data: []byte(data)})
+	}
+	book.full = true
+	r := &Request{Op: Send, Handle: h, Data: []byte("three")}
+	b.Submit(0, r)
+	if r.Errno != syscall.ENOSPC || b.held.n != 2 || b.dropped != 0 {
+		t.Errorf("send beyond the limit = %v with %d messages held and %d dropped; want ENOSPC, 2, 0", r.Errno, b.held.n, b.dropped)
+	}
+	for _, want := range []string{"one", "two"} {
+		r := &Request{Op: Receive, Handle: h, Size: 10}
+		b.Submit(0, r)
+		if string(r.Data) != want {
+			t.Errorf("received %q, want %q", r.Data, want)
+		}
+	}
+}
+
+func TestReturnDoesNotRepeatWhatAnotherReadOfTheHandleGot(t *testing.T) {
+	b := NewMailbox(Unlimited)
+	h := &Handle{Reads: true, Writes: true}
+	first := &Request{Op: Receive, Handle: h, Size: 3}
+	second := &Request{Op: Receive, Handle: h, Size: 10}
+	b.Submit(0, first)
+	b.Submit(0, second)
+	b.Submit(0, &Request{Op: Send, Handle: h, Data: []byte("abcdef")})
+	if string(first.Data) != "abc" || string(second.Data) != "def" {
+		t.Fatalf("reads of one handle got %q and %q, want abc and def", first.Data, second.Data)
+	}
+	b.Return(0, first)
+	if b.held.n != 0 {
+		t.Error("a message whose end was delivered came back whole")
+	}
+}

@@ -209,13 +209,6 @@ func (s *Semaphore) release(now Time, h *Handle) bool {
 // pump serves those who wait, in order, until one has to wait on.
 func (s *Semaphore) pump(now Time, done *Finished) {
 	for r := s.waiting.first; r != nil; r = s.waiting.first {
-		if !s.reachable(r.units) {
-			// The maximum was lowered below what it waits for.
-			s.waiting.remove(r)
-			r.Errno = syscall.EINVAL
-			done.add(r)
-			continue
-		}
 		if r.units > s.value {
 			return
 		}
@@ -305,6 +298,7 @@ func (s *Semaphore) SetPolicy(now Time, name, value string) (Finished, syscall.E
 		return done, syscall.EINVAL
 	case name == "max":
 		s.max = n
+		s.giveUp(&done)
 	case name == "value":
 		// semctl(2), SETVAL: ERANGE there; here as for every control file.
 		if n > s.max-int64(len(s.owners)) {
@@ -317,6 +311,19 @@ func (s *Semaphore) SetPolicy(now Time, name, value string) (Finished, syscall.E
 	}
 	s.pump(now, &done)
 	return done, 0
+}
+
+// giveUp fails those who wait for more than there will ever be.
+func (s *Semaphore) giveUp(done *Finished) {
+	for r := s.waiting.first; r != nil; {
+		next := r.next
+		if !s.reachable(r.units) {
+			s.waiting.remove(r)
+			r.Errno = syscall.EINVAL
+			done.add(r)
+		}
+		r = next
+	}
 }
 
 // Held implements Object: a semaphore holds neither messages nor bytes.
