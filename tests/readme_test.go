@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func TestReadmeSessionsPrintWhatTheySay(t *testing.T) {
 	}
 	m := mount(t)
 	var script strings.Builder
-	script.WriteString("umask 022\n")
+	fmt.Fprintf(&script, "umask 022\nPATH=%s:$PATH\n", filepath.Dir(ipcfsBin))
 	for i, s := range steps {
 		fmt.Fprintf(&script, "%s\necho '%s%d'\n", strings.ReplaceAll(s.command, "/tmp/ipc", m.dir), marker, i)
 	}
