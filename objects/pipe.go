@@ -47,6 +47,7 @@ type Pipe struct {
 
 	bytes   chunkList // held, then those of parked writes
 	held    int64     // bytes that the pipe has taken; the rest of the list waits for room
+	kept    int       // chunks in buffers of the driver's
 	oob     *Mailbox
 	readers queue
 	writers queue
@@ -71,9 +72,14 @@ type chunk struct {
 	prev, next *chunk
 }
 
-// longData is how many bytes, at least, are kept in the driver's buffer instead of being
-// copied: not too few, as all of the buffer is kept.
-const longData = 256 << 10
+// Bytes are kept in the driver's buffer instead of being copied if they are longData at
+// least. As all of the buffer is kept, fewer than fullData are so in fewKept buffers only:
+// enough for a stream that is read as fast as it is written.
+const (
+	longData = 64 << 10
+	fullData = 256 << 10
+	fewKept  = 4
+)
 
 // chunkSizes are the least and the largest chunk, in bytes, that small writes share.
 const minChunk, maxChunk = 512, 64 << 10
@@ -295,6 +301,7 @@ func (p *Pipe) lose(c *chunk) {
 func (p *Pipe) remove(c *chunk) {
 	p.bytes.remove(c)
 	if c.buffer != nil {
+		p.kept--
 		c.buffer.Free()
 	}
 }
@@ -428,7 +435,8 @@ func (p *Pipe) store(r *Request, data []byte, apart bool) syscall.Errno {
 		p.bytes.n += int64(len(data))
 		return 0
 	}
-	if len(data) >= longData && r.Keep != nil {
+	if r.Keep != nil && (len(data) >= fullData || len(data) >= longData && p.kept < fewKept) {
+		p.kept++
 		p.bytes.push(&chunk{data: data[:len(data):len(data)], uid: uid, buffer: r.Keep(data)})
 		return 0
 	}
