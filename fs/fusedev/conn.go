@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -94,8 +93,6 @@ type mount struct {
 
 	loops   []atomic.Pointer[Buffer] // what each thread reads requests into
 	current atomic.Pointer[Conn]     // the device to read from
-	spins   bool                     // requests follow each other closely; the reading thread's
-	calm    time.Time                // it does not spin before then; the reading thread's
 	devices atomic.Pointer[[]*Conn]  // all; stored with mu held
 
 	mu     sync.Mutex        // guards parked and alone
@@ -123,17 +120,10 @@ func NewConn(dev int, h Handler, cold fuse.RawFileSystem, l *log.Logger) *Conn {
 		turn:   make(chan struct{}, 1),
 		parked: make(map[uint64]Parked),
 	}
-	c := m.device(dev)
+	c := &Conn{mount: m, dev: dev}
 	m.devices.Store(&[]*Conn{c})
 	m.current.Store(c)
 	return c
-}
-
-// device makes a Conn of the descriptor dev.
-func (m *mount) device(dev int) *Conn {
-	// It cannot fail: fcntl(2), F_SETFL with O_NONBLOCK.
-	_ = unix.SetNonblock(dev, true)
-	return &Conn{mount: m, dev: dev}
 }
 
 // roomy is the device to read from when c has enough parked requests: the first that
@@ -154,7 +144,7 @@ func (c *Conn) roomy() *Conn {
 		c.log.Printf("%s cannot be opened once more, which makes many waiting requests slow: %v", device, err)
 		return c
 	}
-	d := c.device(fd)
+	d := &Conn{mount: c.mount, dev: fd}
 	devices = append(slices.Clip(devices), d)
 	c.devices.Store(&devices)
 	return d
@@ -279,17 +269,10 @@ func slow(req []byte) bool {
 // read returns the next request. The errors that leave the connection alive are
 // those of fuse_dev_do_read, fs/fuse/dev.c.
 func (c *Conn) read(buf []byte) (int, error) {
-	var since time.Time // when there was none
 	for {
 		n, err := unix.Read(c.dev, buf)
 		switch {
-		case err == unix.EAGAIN:
-			if since.IsZero() {
-				since = time.Now()
-			}
-			c.await(since)
-			continue
-		case err == unix.EINTR, err == unix.ENOENT:
+		case err == unix.EINTR, err == unix.ENOENT, err == unix.EAGAIN:
 			continue // ENOENT: the request was interrupted before we got it
 		case err != nil:
 			return 0, err
@@ -299,40 +282,6 @@ func (c *Conn) read(buf []byte) (int, error) {
 		return n, nil
 	}
 }
-
-// spinTime is how long the reading thread looks for the next request before it sleeps,
-// if the last one came as soon. Where the caller runs on another processor, waking us
-// takes longer than the rest of a short request does.
-const spinTime = 50 * time.Microsecond
-
-// calmTime is how long it does not look but sleeps once somebody else has had the
-// processor for sliceTime: who sleeps is let on again sooner than who has given way,
-// who waits for the end of a time slice (0.7 ms at least, kernel/sched/fair.c).
-const (
-	calmTime  = 100 * time.Millisecond
-	sliceTime = 500 * time.Microsecond
-)
-
-// await returns when there may be a request. There has been none since since. It is
-// called by the thread that reads.
-func (c *Conn) await(since time.Time) {
-	if c.spins && time.Since(since) < spinTime {
-		before := time.Now()
-		_, _, _ = syscall.Syscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
-		now := time.Now()
-		if now.Sub(before) < sliceTime {
-			return
-		}
-		c.spins, c.calm = false, now.Add(calmTime)
-		return
-	}
-	before := time.Now()
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(c.dev), Events: unix.POLLIN}}, -1)
-	now := time.Now()
-	c.spins = now.Sub(before) < spinTime && now.After(c.calm) && severalProcessors
-}
-
-var severalProcessors = runtime.NumCPU() > 1
 
 // handle answers one request. A panic is a defect: it is logged and costs the one
 // request an EIO, not everybody their mount.

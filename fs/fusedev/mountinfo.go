@@ -57,34 +57,50 @@ func Resolve(dir string) (string, error) {
 // false if dir is no mountpoint. Like Resolve it asks nothing of the
 // filesystem.
 func Find(dir string) (m MountPoint, found bool, err error) {
+	m, path, err := containing(dir)
+	if err != nil || m.Dir != path {
+		return MountPoint{}, false, err
+	}
+	return m, true, nil
+}
+
+// Containing is the mount that the directory dir is on; the zero MountPoint if that
+// is out of reach.
+func Containing(dir string) (MountPoint, error) {
+	m, _, err := containing(dir)
+	return m, err
+}
+
+// containing also returns the path of dir, free of symlinks.
+func containing(dir string) (m MountPoint, path string, err error) {
 	fd, path, err := locate(dir)
 	if err != nil {
-		return MountPoint{}, false, err
+		return MountPoint{}, "", err
 	}
 	defer unix.Close(fd)
 	// The mount a descriptor is on, proc_pid_fdinfo(5), tells stacked mounts apart.
 	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
 	if err != nil {
-		return MountPoint{}, false, err
+		return MountPoint{}, "", err
 	}
 	id := -1
 	for line := range strings.Lines(string(info)) {
 		if v, ok := strings.CutPrefix(line, "mnt_id:"); ok {
 			if id, err = strconv.Atoi(strings.TrimSpace(v)); err != nil {
-				return MountPoint{}, false, fmt.Errorf("fdinfo: mnt_id: %w", err)
+				return MountPoint{}, "", fmt.Errorf("fdinfo: mnt_id: %w", err)
 			}
 		}
 	}
 	all, err := readMountInfo()
 	if err != nil {
-		return MountPoint{}, false, err
+		return MountPoint{}, "", err
 	}
 	for _, m := range all {
-		if m.ID == id && m.Dir == path {
-			return m, true, nil
+		if m.ID == id {
+			return m, path, nil
 		}
 	}
-	return MountPoint{}, false, nil
+	return MountPoint{}, path, nil
 }
 
 // locate opens dir with O_PATH, which walks to it without a word to the
