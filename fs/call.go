@@ -112,9 +112,13 @@ func (f *FS) finish(done objects.Finished) {
 		if k == nil || k.silent {
 			continue
 		}
+		if f.tracing() {
+			f.noteCall(k)
+		}
 		parked := k.parked
 		if parked {
 			k.unpark()
+			f.countWait(k)
 		}
 		if k.answer() == syscall.ENOENT && r.Errno == 0 {
 			f.undo(k)
@@ -201,8 +205,11 @@ func (o *object) giveBack(now objects.Time, k *call) (objects.Finished, []uint64
 // of it, by the kernel's names for them, and those for which something has come
 // beside what was there: an edge, as pipe_write has it in Linux's fs/pipe.c. A handle
 // stays listed: an edge-triggered epoll(7) does not ask again before it is notified.
-// o.mu is held.
+// It also sees to it that what may come due does. o.mu is held, after a call on o.impl.
 func (o *object) woken() []uint64 {
+	if o.clock != nil {
+		o.clock.set()
+	}
 	if len(o.polled) == 0 {
 		return nil
 	}

@@ -93,11 +93,22 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 // shell's > must not purge a queue. So are new times: those shown say when something
 // happened.
 func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	outcome := f.setAttr(in, out)
+	if f.tracing() {
+		f.noteSize(in, syscall.Errno(outcome))
+	}
+	return outcome
+}
+
+func (f *FS) setAttr(in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.nodes[in.NodeId]
 	if n == nil {
 		return status(syscall.ESTALE)
+	}
+	if errno := mayChange(n.entry, in); errno != 0 {
+		return status(errno)
 	}
 	if e, ok := n.entry.(*file); ok && e.spec.memory {
 		if errno := f.setMemory(e.object, in); errno != 0 {
@@ -127,6 +138,10 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 // Create implements fuse.RawFileSystem: open(2) with O_CREAT of a name that was not
 // there makes a flat object.
 func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	return f.noteName(in.NodeId, name, in.Caller, "create", f.create(in, name, out))
+}
+
+func (f *FS) create(in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	f.mu.Lock()
 	d, errno := f.kindDirAt(in.NodeId)
 	var o *object
@@ -163,6 +178,7 @@ func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.
 			return errno
 		}
 	}
+	h.opener = callerOf(in.Caller)
 	out.Fh, out.OpenFlags, out.BackingID = h.fh, flags, h.backing
 	return 0
 }
@@ -178,12 +194,12 @@ func (f *FS) beginNew(in *fuse.CreateIn, out *fuse.CreateOut) {
 // Mknod implements fuse.RawFileSystem: a regular file is a flat object, a FIFO or a
 // socket is the kernel's own.
 func (f *FS) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	return f.make(in.NodeId, name, true, in.Mode, in.Caller, out)
+	return f.noteName(in.NodeId, name, in.Caller, "create", f.make(in.NodeId, name, true, in.Mode, in.Caller, out))
 }
 
 // Mkdir implements fuse.RawFileSystem: an object as a directory of its endpoints.
 func (f *FS) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return f.make(in.NodeId, name, false, in.Mode, in.Caller, out)
+	return f.noteName(in.NodeId, name, in.Caller, "create", f.make(in.NodeId, name, false, in.Mode, in.Caller, out))
 }
 
 func (f *FS) make(parent uint64, name string, flat bool, mode uint32, c fuse.Caller, out *fuse.EntryOut) fuse.Status {
@@ -208,16 +224,19 @@ func (f *FS) make(parent uint64, name string, flat bool, mode uint32, c fuse.Cal
 // Unlink implements fuse.RawFileSystem: rm destroys a flat object, whatever it
 // holds and whoever waits.
 func (f *FS) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	return f.unlink(in, name, true)
+	return f.noteName(in.NodeId, name, in.Caller, "remove", f.unlink(in, name, true))
 }
 
 // Rmdir implements fuse.RawFileSystem: rmdir destroys an empty object that nobody
 // waits for.
 func (f *FS) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	return f.unlink(in, name, false)
+	return f.noteName(in.NodeId, name, in.Caller, "remove", f.unlink(in, name, false))
 }
 
 func (f *FS) unlink(in *fuse.InHeader, name string, flat bool) fuse.Status {
+	if d := f.folderAt(in.NodeId); flat && d != nil && d.folder.remove != nil {
+		return status(d.folder.remove(f, d, in.Uid, name))
+	}
 	o, errno := f.takeOut(in, name, flat)
 	if errno != 0 {
 		return status(errno)
@@ -265,7 +284,11 @@ func (o *object) removable() syscall.Errno {
 // Rename implements fuse.RawFileSystem. What the new name stood for before is
 // destroyed under the rules of rm and rmdir.
 func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	if from := f.folderAt(in.NodeId); from != nil {
+		return status(f.moveMember(in, from, oldName))
+	}
 	target, errno := f.rename(in, oldName, newName)
+	f.noteName(in.NodeId, oldName, in.Caller, "rename", status(errno))
 	if errno != 0 {
 		return status(errno)
 	}
@@ -454,8 +477,11 @@ func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse
 		return status(errno)
 	}
 	parent := f.root.ino
-	if o, ok := d.(*objectDir); ok {
-		parent = o.object.kind.ino
+	switch d := d.(type) {
+	case *objectDir:
+		parent = d.object.kind.ino
+	case *folderDir:
+		parent = d.object.dir.ino
 	}
 	list := append([]fuse.DirEntry{
 		{Name: ".", Ino: d.base().ino, Mode: fuse.S_IFDIR},

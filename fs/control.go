@@ -20,10 +20,11 @@ func policyFile(name string) spec {
 			defer o.mu.Unlock()
 			return []byte(o.impl.Policy(name) + "\n")
 		},
-		set: func(f *FS, o *object, _ objects.Caller, value string) syscall.Errno {
+		set: func(f *FS, o *object, c objects.Caller, value string) syscall.Errno {
 			done, wake, errno := o.setPolicy(f.now(), name, value)
 			f.finish(done)
 			f.wake(wake)
+			f.noteFor(o, c, "set-"+name, len(value), errno)
 			return errno
 		},
 	}
@@ -42,7 +43,64 @@ func command(op objects.Op) func(*FS, *object, objects.Caller, string) syscall.E
 		k := &call{fs: f, object: o, silent: true}
 		k.Op, k.Caller = op, c
 		f.submit(k)
+		f.noteFor(o, c, op.String(), 0, k.Errno)
 		return k.Errno
+	}
+}
+
+// unusedOnly is what is written to a destroy file to destroy what rmdir(2) would.
+const unusedOnly = "unused"
+
+// destroy is rm -f and rmdir in one, for either shape, in the manner of cgroups(7)'s
+// cgroup.kill: an empty line ends the object and whoever waits gets EIDRM, while
+// the word unused spares one that holds something (ENOTEMPTY) or is waited for
+// (EBUSY). rm(1) of a flat object spares nothing.
+func destroy(f *FS, o *object, c objects.Caller, value string) syscall.Errno {
+	if value != "" && value != unusedOnly {
+		return syscall.EINVAL
+	}
+	unused, errno := f.remove(o, value == unusedOnly)
+	f.noteFor(o, c, "destroy", 0, errno)
+	f.bury(unused)
+	return errno
+}
+
+// remove takes all of o's names away and returns what is to be buried.
+func (f *FS) remove(o *object, unusedOnly bool) (*object, syscall.Errno) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o.entry().base().gone {
+		return nil, syscall.EIDRM
+	}
+	if unusedOnly {
+		if errno := o.removable(); errno != 0 {
+			return nil, errno
+		}
+	}
+	for {
+		name := o.name
+		last := len(o.aliases) == 0
+		if !last {
+			name = o.aliases[len(o.aliases)-1]
+		}
+		if unused := f.unname(o, name); last {
+			return unused, 0
+		}
+		if o.kind.node != nil {
+			go f.conn.NotifyInvalEntry(o.kind.node.id, name)
+		}
+	}
+}
+
+// forgetName makes the kernel forget the name of o, which is gone. It waits for the
+// kernel.
+func forgetName(f *FS, o *object) {
+	f.mu.Lock()
+	name, parent := o.name, o.kind.node
+	gone := o.entry().base().gone
+	f.mu.Unlock()
+	if gone && parent != nil {
+		f.conn.NotifyInvalEntry(parent.id, name)
 	}
 }
 

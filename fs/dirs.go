@@ -82,7 +82,7 @@ func (f *FS) plant() {
 		f.kinds = append(f.kinds, d)
 		f.root.add(p.dir, d)
 	}
-	f.root.add(".ipcfs", f.infoDir(now))
+	f.root.add(infoName, f.infoDir(now))
 }
 
 // A kindDir holds the objects of one kind.
@@ -154,6 +154,11 @@ func (d *objectDir) child(name string) entry {
 			return d.object.fileFor(s, i)
 		}
 	}
+	for i := range d.object.kind.p.folders {
+		if d.object.kind.p.folders[i].name == name {
+			return d.object.folderFor(i)
+		}
+	}
 	return nil
 }
 
@@ -162,6 +167,10 @@ func (d *objectDir) list() []fuse.DirEntry {
 	for i := range d.object.kind.p.files {
 		s := &d.object.kind.p.files[i]
 		l = append(l, fuse.DirEntry{Name: s.name, Ino: d.object.fileIno(i), Mode: fuse.S_IFREG})
+	}
+	for i := range d.object.kind.p.folders {
+		ino := d.object.fileIno(len(d.object.kind.p.files) + i)
+		l = append(l, fuse.DirEntry{Name: d.object.kind.p.folders[i].name, Ino: ino, Mode: fuse.S_IFDIR})
 	}
 	return l
 }

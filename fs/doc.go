@@ -31,7 +31,8 @@
 //
 // FS.mu guards the tree: names, nodes, owners, modes. Each object has a mutex of its
 // own that serialises the calls on it. FS.mu may be held when an object's mutex is
-// taken, never the other way round. Replies are written with neither held.
+// taken, never the other way round. Of two objects the one with the lower inode number
+// comes first. Replies are written with neither held.
 //
 // # What it asks of the kernel besides FUSE
 //

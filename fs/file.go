@@ -17,6 +17,7 @@ type file struct {
 	inode
 	object *object // nil in .ipcfs
 	spec   *spec
+	folder *folderDir // that it is a member of, nil if none
 	locks  atomic.Pointer[fileLocks]
 }
 
@@ -30,6 +31,13 @@ func (e *file) attr(out *fuse.Attr) {
 		out.Nlink += uint32(len(e.object.aliases))
 		e.object.memoryAttr(out)
 		return
+	}
+	if e.spec.attr != nil {
+		e.spec.attr(out)
+		return
+	}
+	if e.borrowed() {
+		e.borrow(out)
 	}
 	held := e.object.held()
 	setTimes(out, held)
@@ -50,8 +58,9 @@ type handle struct {
 	changed objects.Time // when what was there had changed last then; guarded by object.mu
 	poll    bool         // listed in object.polled; guarded by object.mu
 
-	attached bool  // it uses the memory of a segment
-	backing  int32 // the kernel's number for that memory, 0 if it goes through us
+	opener   objects.Caller // shown with the close, for which nobody stands
+	attached bool           // it uses the memory of a segment
+	backing  int32          // the kernel's number for that memory, 0 if it goes through us
 
 	// next is the offset at which a read(2) of a stream goes on that is too long for
 	// one READ, 0 if none does. On an unseekable file each begins at 0 (stream_open).
@@ -111,6 +120,7 @@ func (f *FS) newHandle(e *file, n *node, thread, flags uint32) (*handle, uint32)
 	if h.Writes {
 		h.WriteOp = e.spec.write
 	}
+	h.Only, h.Render = e.spec.only, e.spec.render
 	open := uint32(fuse.FOPEN_DIRECT_IO)
 	if e.spec.endpoint() {
 		nonblock := flags&syscall.O_NONBLOCK != 0
@@ -177,13 +187,23 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) sys
 	if n.parked.Load() > 0 {
 		return syscall.ESTALE
 	}
+	var text []byte
+	if e.spec.fixed {
+		if text = e.spec.show(f, e.object); text == nil {
+			return syscall.ENOENT
+		}
+	}
 	h, open := f.newHandle(e, n, caller.Pid, flags)
+	if e.spec.fixed {
+		h.text = &text
+	}
 	if e.spec.memory {
 		if errno := f.attach(h, &open); errno != 0 {
 			f.dropHandle(h)
 			return errno
 		}
 	}
+	h.opener = callerOf(caller)
 	k.handle, k.object, k.openFlags = h, e.object, open
 	k.Op, k.Handle, k.Caller = e.spec.opening(), &h.Handle, callerOf(caller)
 	k.Nonblock = flags&syscall.O_NONBLOCK != 0
@@ -233,6 +253,9 @@ func (f *FS) close(h *handle) {
 	o.mu.Unlock()
 	f.finish(done)
 	f.wake(wake)
+	if o != &f.trace.object {
+		f.noteFor(o, h.opener, objects.Close.String(), 0, 0)
+	}
 }
 
 // watchHolder gives back what is held through h when the process of thread, which is
@@ -384,7 +407,7 @@ func (h *handle) readText(f *FS, offset uint64, size uint32) []byte {
 	f.handlesMu.RLock()
 	text := h.text
 	f.handlesMu.RUnlock()
-	if text == nil || offset == 0 {
+	if text == nil || offset == 0 && !h.file.spec.fixed {
 		fresh := h.file.spec.show(f, h.file.object)
 		text = &fresh
 		f.handlesMu.Lock()

@@ -45,6 +45,7 @@ type FS struct {
 	conn   *fusedev.Conn
 	keep   func([]byte) objects.Buffer // keepData, made once
 	ready  chan struct{}
+	trace  trace
 
 	mu      sync.Mutex // guards the tree and everything below
 	nodes   map[uint64]*node
@@ -120,6 +121,7 @@ func (f *FS) Shutdown() {
 	for _, o := range all {
 		f.destroy(o)
 	}
+	f.destroy(&f.trace.object)
 }
 
 // now is the time as objects count it: nanoseconds since the Unix epoch that never

@@ -2,14 +2,21 @@ package fs
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"ipcfs/objects"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
+
+// infoName is what it is called.
+const infoName = ".ipcfs"
 
 // infoDir makes .ipcfs, which shows the mount as a whole.
 func (f *FS) infoDir(now time.Time) *staticDir {
@@ -18,7 +25,9 @@ func (f *FS) infoDir(now time.Time) *staticDir {
 		{name: "version", show: func(f *FS, _ *object) []byte { return []byte("ipcfs " + f.cfg.Version + "\n") }},
 		{name: "objects", show: func(f *FS, _ *object) []byte { return f.showObjects() }},
 		{name: "waiters", show: func(f *FS, _ *object) []byte { return f.showAllWaiters() }},
+		{name: "owners", show: func(f *FS, _ *object) []byte { return f.showAllOwners() }},
 		{name: "stat", show: func(f *FS, _ *object) []byte { return f.showMountStat() }},
+		{name: "metrics", show: func(f *FS, _ *object) []byte { return f.showMetrics() }},
 		{name: "limits", mode: 0o200, show: func(f *FS, _ *object) []byte { return f.showLimits() }, set: setLimits},
 	} {
 		d.add(s.name, &file{
@@ -26,6 +35,7 @@ func (f *FS) infoDir(now time.Time) *staticDir {
 			spec:  &s,
 		})
 	}
+	d.add("trace", f.traceFile(firstInfoIno+uint64(len(d.names)), d, now))
 	return d
 }
 
@@ -51,8 +61,19 @@ func (f *FS) allObjects() []placed {
 	return l
 }
 
+// KindIn returns the name of the kind whose objects are in the directory dir of a
+// mount, "" if there is none.
+func KindIn(dir string) string {
+	for _, p := range registered {
+		if p.dir == dir {
+			return p.kind
+		}
+	}
+	return ""
+}
+
 // showObjects gives a line for each object: path, shape, mode, uid, gid, messages,
-// bytes and requests waiting.
+// bytes and requests waiting, then its policies as NAME=VALUE.
 func (f *FS) showObjects() []byte {
 	var b []byte
 	for _, o := range f.allObjects() {
@@ -73,20 +94,120 @@ func (f *FS) showObjects() []byte {
 		for range o.impl.Waiters() {
 			waiting++
 		}
+		var policies []byte
+		if shape == "flat" || shape == "directory" {
+			for _, name := range objects.KindNamed(o.kind.p.kind).Policies {
+				policies = fmt.Appendf(policies, " %s=%s", name, escapeSpace(o.impl.Policy(name)))
+			}
+		}
 		o.mu.Unlock()
-		b = fmt.Appendf(b, "%s %s %04o %d %d %d %d %d\n", escapeSpace(o.path), shape, i.mode&0o7777, i.uid, i.gid, held.Messages, held.Bytes, waiting)
+		b = fmt.Appendf(b, "%s %s %04o %d %d %d %d %d%s\n", escapeSpace(o.path), shape, i.mode&0o7777, i.uid, i.gid,
+			held.Messages, held.Bytes, waiting, policies)
 	}
 	return b
 }
 
 // showAllWaiters gives a line for each request that waits anywhere: the object's
-// path, then the fields of the object's own waiters file.
+// path, then the fields of the object's own waiters file. Those who wait for a lock
+// of flock(2) or fcntl(2) follow, with the path of the file, and at the end of the
+// line what they want: type, first and last byte, and for whom: a number that is the
+// same for locks that do not exclude each other.
 func (f *FS) showAllWaiters() []byte {
 	var b []byte
 	for _, o := range f.allObjects() {
 		for _, w := range f.waiters(o.object) {
 			b = fmt.Appendf(b, "%s %s\n", escapeSpace(o.path), w)
 		}
+	}
+	for _, w := range f.waiters(&f.trace.object) {
+		b = fmt.Appendf(b, "%s/trace %s\n", infoName, w)
+	}
+	for _, l := range f.lockedFiles() {
+		l.table.mu.Lock()
+		var wanted []objects.FileLock
+		for r := range l.table.t.Waiters() {
+			lock := *r.Lock
+			lock.Pid, lock.Since = r.Caller.Pid, r.Since
+			wanted = append(wanted, lock)
+		}
+		l.table.mu.Unlock()
+		b = f.appendLocks(b, l, wanted)
+	}
+	return b
+}
+
+// showAllOwners gives a line for each unit of a semaphore and each lock that is held
+// anywhere: path, pid, uid, command, operation, seconds held, and of file locks what
+// showAllWaiters gives.
+func (f *FS) showAllOwners() []byte {
+	var b []byte
+	for _, o := range f.allObjects() {
+		for _, owner := range f.owners(o.object) {
+			pid, command := process(owner.Caller.Pid)
+			b = fmt.Appendf(b, "%s %d %d %s %s %.1f\n", escapeSpace(o.path), pid, owner.Caller.Uid, command, objects.Hold,
+				float64(f.now()-owner.Since)/1e9)
+		}
+	}
+	for _, l := range f.lockedFiles() {
+		l.table.mu.Lock()
+		held := slices.Collect(l.table.t.Owners())
+		l.table.mu.Unlock()
+		b = f.appendLocks(b, l, held)
+	}
+	return b
+}
+
+// A lockedFile is one table of locks with the path of its file.
+type lockedFile struct {
+	path  string
+	op    string // the system call by which its locks are taken
+	table *lockTable
+}
+
+// lockedFiles lists the tables of locks that have been used, sorted by path.
+func (f *FS) lockedFiles() []lockedFile {
+	var l []lockedFile
+	add := func(path string, e *file) {
+		if e == nil {
+			return
+		}
+		if locks := e.locks.Load(); locks != nil {
+			l = append(l, lockedFile{path, "flock", &locks.flock}, lockedFile{path, "fcntl", &locks.posix})
+		}
+	}
+	all := f.allObjects()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range all {
+		add(o.path, o.file)
+		control := o.path
+		if o.flat {
+			control += controlSuffix
+		}
+		for _, e := range o.files {
+			if e != nil {
+				add(control+"/"+e.spec.name, e)
+			}
+		}
+	}
+	info := f.root.children[infoName].(*staticDir)
+	for _, name := range info.names {
+		add(infoName+"/"+name, info.children[name].(*file))
+	}
+	return l
+}
+
+// appendLocks adds a line for each of the locks, of l's file.
+func (f *FS) appendLocks(b []byte, l lockedFile, locks []objects.FileLock) []byte {
+	now := f.now()
+	for _, lock := range locks {
+		pid, command := process(lock.Pid)
+		end := "max"
+		if lock.End < math.MaxInt64 { // the kernel's OFFSET_MAX
+			end = strconv.FormatUint(lock.End, 10)
+		}
+		b = fmt.Appendf(b, "%s %d %d %s %s %.1f %s %d %s %x\n", escapeSpace(l.path), pid, lock.Uid, command, l.op,
+			float64(now-lock.Since)/1e9, lock.Type, lock.Start, end, lock.Owner)
 	}
 	return b
 }

@@ -29,10 +29,10 @@ func (l *lockTable) cancel(now objects.Time, r *objects.Request) objects.Finishe
 	return l.t.Cancel(now, r, syscall.EINTR)
 }
 
-func (l *lockTable) release(owner uint64) objects.Finished {
+func (l *lockTable) release(now objects.Time, owner uint64) objects.Finished {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.t.Release(owner)
+	return l.t.Release(now, owner)
 }
 
 // table returns the table that a request of h with these flags concerns.
@@ -58,6 +58,7 @@ func lockOf(in *fuse.LkIn) objects.FileLock {
 		End:   in.Lk.End,
 		Owner: in.Owner,
 		Pid:   in.Lk.Pid,
+		Uid:   in.Uid,
 	}
 }
 
@@ -122,7 +123,7 @@ func (f *FS) remember(h *handle, in *fuse.LkIn) {
 	}
 	v := f.watch(in.Pid, func() {
 		h.forgetOwner(owner)
-		f.finish(h.table(0).release(owner))
+		f.finish(h.table(0).release(f.now(), owner))
 	})
 	h.lockOwners = append(h.lockOwners, lockOwner{owner, v})
 }
@@ -149,7 +150,7 @@ func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 		return fuse.EBADF
 	}
 	if h.file.locks.Load() != nil {
-		f.finish(h.table(0).release(in.LockOwner))
+		f.finish(h.table(0).release(f.now(), in.LockOwner))
 	}
 	return fuse.OK
 }
@@ -161,7 +162,7 @@ func (f *FS) unlock(h *handle, in *fuse.ReleaseIn) {
 		return
 	}
 	if in.ReleaseFlags&fuse.FUSE_RELEASE_FLOCK_UNLOCK != 0 {
-		f.finish(h.table(fuse.FUSE_LK_FLOCK).release(in.LockOwner))
+		f.finish(h.table(fuse.FUSE_LK_FLOCK).release(f.now(), in.LockOwner))
 	}
 	posix := h.table(0)
 	posix.mu.Lock()
@@ -170,6 +171,6 @@ func (f *FS) unlock(h *handle, in *fuse.ReleaseIn) {
 	posix.mu.Unlock()
 	for _, o := range owners {
 		o.vigil.end()
-		f.finish(posix.release(o.owner))
+		f.finish(posix.release(f.now(), o.owner))
 	}
 }

@@ -1,6 +1,14 @@
 package fs
 
-import "ipcfs/objects"
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"ipcfs/objects"
+)
 
 func init() {
 	present(presentation{
@@ -12,7 +20,88 @@ func init() {
 			{name: "receive", mode: 0o400, read: objects.Receive, eof: true},
 			{name: "stream", mode: 0o400, read: objects.Receive},
 			{name: "peek", mode: 0o400, read: objects.Peek, eof: true},
+			{name: "urgent", mode: 0o600, read: objects.Receive, write: objects.Send, eof: true,
+				only: &objects.Selector{By: objects.ByUrgency}},
+			{name: "envelope", mode: 0o400, read: objects.Receive, eof: true, render: envelope},
 			{name: "flush", mode: 0o200, set: command(objects.Flush)},
 		},
+		folders: []folder{
+			{name: "priority", mode: 0o700, own: true, member: priorityFile, list: priorities},
+			{name: "topic", mode: 0o700, member: topicFile, list: topics},
+			{name: "from", mode: 0o700, member: senderFile, list: senders},
+			messagesFolder,
+		},
 	})
+}
+
+// labelled is an endpoint that is narrowed to one label.
+func labelled(only objects.Selector) *spec {
+	return &spec{mode: 0o600, read: objects.Receive, write: objects.Send, eof: true, only: &only}
+}
+
+// number reads the decimal number that a file is named after: as it is listed, without
+// zeros in front.
+func number(name string, bits int) (n uint64, ok bool) {
+	n, err := strconv.ParseUint(name, 10, bits)
+	return n, err == nil && strconv.FormatUint(n, 10) == name
+}
+
+func priorityFile(_ *object, name string) *spec {
+	n, ok := number(name, 8)
+	if !ok || n >= objects.Priorities {
+		return nil
+	}
+	return labelled(objects.Selector{By: objects.ByPriority, Priority: uint8(n)})
+}
+
+func priorities(*object) []string {
+	var names []string
+	for n := range objects.Priorities {
+		names = append(names, strconv.Itoa(n))
+	}
+	return names
+}
+
+func topicFile(_ *object, name string) *spec {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return nil
+	}
+	s := labelled(objects.Selector{By: objects.ByTopic, Topic: name})
+	s.mode = 0o666 // as far as the folder's
+	return s
+}
+
+// topics lists the topics of what is held.
+func topics(o *object) []string {
+	var names []string
+	for _, m := range o.messages() {
+		if m.Topic != "" {
+			names = append(names, m.Topic)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func senderFile(_ *object, name string) *spec {
+	n, ok := number(name, 32)
+	if !ok {
+		return nil
+	}
+	return &spec{name: name, mode: 0o444, read: objects.Receive, eof: true,
+		only: &objects.Selector{By: objects.BySender, Sender: uint32(n)}}
+}
+
+// senders lists the senders of what is held.
+func senders(o *object) []string {
+	var uids []uint32
+	for _, m := range o.messages() {
+		uids = append(uids, m.Sender.Uid)
+	}
+	slices.Sort(uids)
+	var names []string
+	for _, uid := range slices.Compact(uids) {
+		names = append(names, strconv.FormatUint(uint64(uid), 10))
+	}
+	return names
 }

@@ -44,6 +44,7 @@ type inode struct {
 	uid, gid uint32
 	ctime    time.Time
 	gone     bool  // removed: the link count is 0
+	nodes    int   // that the kernel knows
 	node     *node // that LOOKUP gave last, nil if the kernel forgot it
 
 	unused  int              // nodes that gave way to others before they were opened, in a row
@@ -67,6 +68,7 @@ func (f *FS) nodeFor(e entry, thread uint32) *node {
 		f.lastID++
 		n = &node{id: f.lastID, entry: e}
 		f.nodes[n.id] = n
+		i.nodes++
 		if _, writes := i.writers[thread]; writes {
 			i.writers[thread] = n
 		} else {
@@ -219,6 +221,11 @@ func (f *FS) forget(id, lookups uint64) *object {
 	}
 	if i.node == n {
 		i.node = nil
+	}
+	if i.nodes--; i.nodes == 0 {
+		if e, ok := n.entry.(*file); ok {
+			e.forgotten()
+		}
 	}
 	return n.unused()
 }

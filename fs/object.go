@@ -32,11 +32,15 @@ type object struct {
 	dir     *objectDir
 	file    *file // of a flat object
 	files   []*file
+	folders []*folderDir
 	buried  bool // bury is called for it, or was
 
 	mu     sync.Mutex // guards what follows, and serialises calls on impl
 	impl   objects.Object
 	polled []*handle // handles that poll(2) was asked about
+	clock  *clock    // nil unless something may come due
+
+	waits waitTimes
 }
 
 func (o *object) held() objects.Held {
@@ -121,6 +125,9 @@ func (f *FS) newObject(d *kindDir, flat bool, mode uint32, owner fuse.Owner) (*o
 	} else {
 		o.impl = objects.KindNamed(d.p.kind).New(f.ledger)
 	}
+	if e, ok := o.impl.(objects.Expirer); ok {
+		o.clock = &clock{fs: f, object: o, impl: e}
+	}
 	in := inode{ino: o.ino + 1, mode: fuse.S_IFDIR | mode&0o7777, uid: owner.Uid, gid: owner.Gid, ctime: now}
 	o.dir = &objectDir{inode: in, object: o}
 	if flat {
@@ -197,6 +204,15 @@ func (f *FS) expel(o *object) {
 	}
 	for _, file := range o.files {
 		if file != nil {
+			file.gone = true
+		}
+	}
+	for _, folder := range o.folders {
+		if folder == nil {
+			continue
+		}
+		folder.gone = true
+		for _, file := range folder.members {
 			file.gone = true
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // A presentation says which files stand for a kind of object. Each is registered by
@@ -23,7 +25,8 @@ type presentation struct {
 	// then is called, by a thread that may wait, after the named policy was set.
 	then map[string]func(f *FS, o *object)
 
-	files []spec // endpoints and control files, in the order in which they are listed
+	files   []spec   // endpoints and control files, in the order in which they are listed
+	folders []folder // directories of more of them
 }
 
 // A spec says what one file of an object means. It is an endpoint (read, write or
@@ -40,6 +43,17 @@ type spec struct {
 	// open is what open(2) submits, Open if it is 0. An endpoint may consist of
 	// nothing else; show and set then say what reads and writes do.
 	open objects.Op
+
+	// Of a member of a folder that is itself rather than a way to its object.
+	attr  func(out *fuse.Attr) // what stat(2) shows
+	lives func(o *object) bool // whether it is still there
+	fixed bool                 // show is asked at open(2), which fails with ENOENT if it gives nil
+
+	// only narrows an endpoint of messages.
+	only *objects.Selector
+
+	// render is what it shows of each message instead of that itself.
+	render func(m *objects.Message) []byte
 
 	// stream marks an endpoint without messages: it has no positions, and a read takes
 	// what there is.
@@ -88,6 +102,7 @@ func presentations() []*presentation {
 			policies = append(policies, s)
 		}
 		p.files = slices.Concat(p.files, policies, []spec{
+			{name: "destroy", mode: 0o200, set: destroy, then: forgetName},
 			{name: "stat", mode: 0o444, show: showStat},
 			{name: "waiters", mode: 0o444, show: showWaiters},
 		})

@@ -150,7 +150,9 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	if !ok {
 		return status(syscall.EOPNOTSUPP)
 	}
-	return status(f.submitNow(h.file.object, op, callerOf(in.Caller), int64(in.Offset), int(in.Length)))
+	errno := f.submitNow(h.file.object, op, callerOf(in.Caller), int64(in.Offset), int(in.Length))
+	f.noteFor(h.file.object, callerOf(in.Caller), op.String(), 0, errno)
+	return status(errno)
 }
 
 // Lseek implements fuse.RawFileSystem: lseek(2) with SEEK_DATA or SEEK_HOLE. Without

@@ -3,6 +3,7 @@ package fs
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"syscall"
 
 	"ipcfs/objects"
@@ -38,19 +39,22 @@ func holdFile(name string) spec {
 
 // showOwners gives a line for each holder: pid, uid, command and seconds held.
 func showOwners(f *FS, o *object) []byte {
-	var all []objects.Owner
-	o.mu.Lock()
-	for owner := range o.impl.(interface {
-		Owners() iter.Seq[objects.Owner]
-	}).Owners() {
-		all = append(all, owner)
-	}
-	o.mu.Unlock()
-	now := f.now()
 	var b []byte
-	for _, owner := range all {
+	for _, owner := range f.owners(o) {
 		pid, command := process(owner.Caller.Pid)
-		b = fmt.Appendf(b, "%d %d %s %.1f\n", pid, owner.Caller.Uid, command, float64(now-owner.Since)/1e9)
+		b = fmt.Appendf(b, "%d %d %s %.1f\n", pid, owner.Caller.Uid, command, float64(f.now()-owner.Since)/1e9)
 	}
 	return b
+}
+
+// owners returns those who hold a unit of o, nobody if it is not a thing to be held.
+func (f *FS) owners(o *object) []objects.Owner {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if held, ok := o.impl.(interface {
+		Owners() iter.Seq[objects.Owner]
+	}); ok {
+		return slices.Collect(held.Owners())
+	}
+	return nil
 }

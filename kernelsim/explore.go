@@ -69,6 +69,10 @@ type Goals struct {
 	Deadlock   bool
 	Starvation bool
 	End        func(k *Kernel) error // must hold when a run has ended
+
+	// Each, if set, sees every end of a run, with what is wrong there; the search
+	// then goes on, whatever it is.
+	Each func(k *Kernel, err error)
 }
 
 // Explore searches through all runs of setup, the short ones first. Runs that reach
@@ -169,13 +173,20 @@ func (x *explorer) add(k *Kernel, from, option int32) (int32, bool) {
 func (x *explorer) judge(k *Kernel, i int32) (options []Option) {
 	err := k.Violation()
 	options = k.relevant()
-	if err == nil && (len(options) == 0 || options[0].Kind == Stop) {
+	ended := err == nil && (len(options) == 0 || options[0].Kind == Stop)
+	if ended {
 		x.out.Ends++
 		if stuck := k.Stuck(); x.goals.Deadlock && len(stuck) > 0 {
 			err = &deadlock{describe(stuck)}
 		} else if x.goals.End != nil {
 			err = x.goals.End(k)
 		}
+	}
+	if x.goals.Each != nil {
+		if ended || err != nil {
+			x.goals.Each(k, err)
+		}
+		return options
 	}
 	if err != nil && x.out.Finding == nil {
 		x.out.Finding = &Finding{Err: err, Schedule: x.schedule(i), Deadlock: errors.Is(err, ErrDeadlock)}

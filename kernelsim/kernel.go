@@ -93,6 +93,8 @@ type Node struct {
 	kernel *Kernel
 	laws   *monitor
 	book   book
+
+	deadline objects.Time // that a timer runs for, 0 if none does
 }
 
 // Create makes an object of the kind with the policies given as name, value pairs.
@@ -140,6 +142,7 @@ func (k *Kernel) on(n *Node, a act, r *objects.Request, call func() objects.Fini
 		n.laws.before(a, r)
 	}
 	done := call()
+	k.startDeadline(n)
 	k.finished = k.finished[:0]
 	for f := done.Next(); f != nil; f = done.Next() {
 		k.finished = append(k.finished, f)
@@ -207,6 +210,11 @@ func (k *Kernel) Options() []Option {
 	if k.violation != nil || k.stopped {
 		return nil
 	}
+	for _, p := range k.processes {
+		if p.signal && p.interruptible() {
+			o = append(o, Option{Kind: Interrupt, Process: p})
+		}
+	}
 	for _, p := range k.ready {
 		if n := p.choices(); n > 0 {
 			for i := range n {
@@ -226,7 +234,7 @@ func (k *Kernel) Options() []Option {
 		}
 	}
 	for _, p := range k.processes {
-		if k.Faults.Signals > 0 && p.interruptible() && !p.Immune {
+		if k.Faults.Signals > 0 && p.interruptible() && !p.signal && !p.Immune {
 			o = append(o, Option{Kind: Interrupt, Process: p})
 		}
 	}
@@ -252,7 +260,9 @@ func (k *Kernel) Take(o Option) {
 		k.Faults.Kills--
 		k.Kill(o.Process)
 	case Interrupt:
-		k.Faults.Signals--
+		if !o.Process.signal {
+			k.Faults.Signals--
+		}
 		k.Signal(o.Process)
 	}
 	k.check()
@@ -275,6 +285,7 @@ func (k *Kernel) check() {
 // run takes a step of p.
 func (k *Kernel) run(p *Process, value int) {
 	k.ready = slices.DeleteFunc(k.ready, func(q *Process) bool { return q == p })
+	p.signal = false // the handler has run
 	if !p.woken {
 		p.call.choice = value
 		p.state = Running
@@ -305,7 +316,7 @@ func (k *Kernel) Kill(p *Process) {
 	p.killed = true
 	woken := p.woken
 	was := p.state
-	p.woken, p.state = false, Exited
+	p.woken, p.signal, p.state = false, false, Exited
 	k.ready = slices.DeleteFunc(k.ready, func(q *Process) bool { return q == p })
 	k.forgetTimer(p)
 	if r := p.request; r != nil {
@@ -339,6 +350,7 @@ func (k *Kernel) Signal(p *Process) {
 	if !p.interruptible() {
 		return
 	}
+	p.signal = false
 	k.event(Event{Process: p, Verb: "catches a signal"})
 	k.interrupt(p, syscall.EINTR)
 }

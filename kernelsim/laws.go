@@ -197,7 +197,7 @@ func (m *monitor) inOrder(done []*objects.Request) error {
 		}
 		for _, later := range m.parked[i+1:] {
 			l := later.request
-			if line(l.Op) != line(w.request.Op) || !served(l) || !slices.Contains(done, l) {
+			if line(l.Op) != line(w.request.Op) || !together(w.request, l, done) || !served(l) || !slices.Contains(done, l) {
 				continue
 			}
 			shared := slices.ContainsFunc(done, func(d *objects.Request) bool {
@@ -219,6 +219,22 @@ func line(op objects.Op) objects.Op {
 	return op
 }
 
+// together reports whether first and later wait for the same: whoever serves the later
+// could have served the first. Endpoints that select have lines of their own, beside
+// the one for everything.
+func together(first, later *objects.Request, done []*objects.Request) bool {
+	a, b := first.Handle, later.Handle
+	if a == nil || b == nil {
+		return true
+	}
+	if first.Op == objects.Send {
+		return a.Only == b.Only && !slices.ContainsFunc(done, func(d *objects.Request) bool {
+			return d.Op == objects.Receive && d.Handle.Only != nil // who wanted just that
+		})
+	}
+	return a.Only == nil || b.Only != nil && *a.Only == *b.Only
+}
+
 // overtakes checks that r, which finished at once, did not pass somebody who waits on.
 // What reads may be answered from what its file has got before; the others may not.
 func (m *monitor) overtakes(r *objects.Request, done []*objects.Request) error {
@@ -227,7 +243,7 @@ func (m *monitor) overtakes(r *objects.Request, done []*objects.Request) error {
 		return nil
 	}
 	for _, w := range m.parked {
-		if line(w.request.Op) == line(r.Op) && !slices.Contains(done, w.request) {
+		if line(w.request.Op) == line(r.Op) && together(w.request, r, done) && !slices.Contains(done, w.request) {
 			return fmt.Errorf("the %s was served before the %s, which waits", say(r), say(w.request))
 		}
 	}

@@ -1,6 +1,7 @@
 package kernelsim
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -11,12 +12,82 @@ import (
 )
 
 // mailboxLaws: every message sent is received once, in the order in which they were
-// sent, or counted as dropped; a mailbox takes nothing beyond its capacity.
+// sent, which priorities and urgency change as they say, or counted as dropped. Who
+// selects gets what was selected. A mailbox takes nothing beyond its capacity, but
+// what is urgent.
 type mailboxLaws struct {
-	sent    []string // and not known to be received or dropped, oldest first
+	sent    []letter // and not known to be received or dropped, oldest first
 	dropped int64    // known to be
 	readers []*reading
-	taken   []taking
+	taken   []delivery
+}
+
+// A letter is a message and what it was labelled with.
+type letter struct {
+	text  string
+	label objects.Selector // the zero Selector is that of a plain message, of priority 0
+	from  uint32           // uid
+	at    objects.Time     // when it was sent
+}
+
+// letterOf is what the send r sends.
+func letterOf(r *objects.Request, text string) letter {
+	l := letter{text: text, from: r.Caller.Uid}
+	if r.Handle != nil && r.Handle.Only != nil {
+		l.label = *r.Handle.Only
+	}
+	return l
+}
+
+func (l letter) urgent() bool { return l.label.By == objects.ByUrgency }
+
+// priority is 0 for what has none: see objects.Selector.
+func (l letter) priority() uint8 { return l.label.Priority }
+
+// is reports whether only, which may be nil, selects l.
+func (l letter) is(only *objects.Selector) bool {
+	switch {
+	case only == nil:
+		return true
+	case only.By == objects.ByPriority:
+		return !l.urgent() && l.priority() == only.Priority
+	case only.By == objects.BySender:
+		return l.from == only.Sender
+	}
+	return l.label == *only
+}
+
+// inOrder lists the messages that only selects, as places in sent, in the order in
+// which they are due.
+func (l *mailboxLaws) inOrder(m *monitor, only *objects.Selector) []int {
+	var due []int
+	for i, s := range l.sent {
+		if s.is(only) {
+			due = append(due, i)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b int) int {
+		x, y := l.sent[a], l.sent[b]
+		switch {
+		case x.urgent() && !y.urgent():
+			return -1
+		case y.urgent() && !x.urgent():
+			return 1
+		case x.urgent() || x.priority() == y.priority() || m.node.Object.Policy("order") == "fifo":
+			return 0
+		}
+		return cmp.Compare(y.priority(), x.priority())
+	})
+	return due
+}
+
+// timeToLive is the policy ttl, if there is one and it is not max.
+func timeToLive(m *monitor) (objects.Time, bool) {
+	if !slices.Contains(m.node.Kind.Policies, "ttl") {
+		return 0, false
+	}
+	ttl, _ := objects.ParseSpan(m.node.Object.Policy("ttl"))
+	return ttl, ttl != objects.Unbounded
 }
 
 // reading is what a handle is in the middle of.
@@ -30,6 +101,12 @@ type reading struct {
 type taking struct {
 	request *objects.Request
 	text    string
+}
+
+// A delivery is a letter that a process was woken with.
+type delivery struct {
+	request *objects.Request
+	letter
 }
 
 func (l *mailboxLaws) reading(h *objects.Handle) *reading {
@@ -47,6 +124,7 @@ func (l *mailboxLaws) finished(m *monitor, a act, r *objects.Request, text strin
 	held := m.node.Object.Held()
 	switch {
 	case a == giveBack:
+	case r != nil && r.Op == objects.Send && letterOf(r, text).urgent():
 	case held.Messages > m.held.Messages && held.Messages > amount(m.node.Object.Policy("capacity")):
 		return fmt.Errorf("%d messages are held, the capacity is %s", held.Messages, m.node.Object.Policy("capacity"))
 	case held.Bytes > m.held.Bytes && held.Bytes > amount(m.node.Object.Policy("capacity_bytes")):
@@ -62,8 +140,8 @@ func (l *mailboxLaws) track(m *monitor, a act, r *objects.Request, text string, 
 		l.sent = nil
 		return nil
 	case giveBack:
-		if i := slices.IndexFunc(l.taken, func(t taking) bool { return t.request == r }); i >= 0 {
-			l.sent = slices.Insert(l.sent, 0, l.taken[i].text)
+		if i := slices.IndexFunc(l.taken, func(t delivery) bool { return t.request == r }); i >= 0 {
+			l.sent = slices.Insert(l.sent, 0, l.taken[i].letter)
 			l.taken = slices.Delete(l.taken, i, i+1)
 			*l.reading(r.Handle) = reading{handle: r.Handle}
 		}
@@ -76,7 +154,9 @@ func (l *mailboxLaws) track(m *monitor, a act, r *objects.Request, text string, 
 					sent = w.text
 				}
 			}
-			l.sent = append(l.sent, sent)
+			s := letterOf(d, sent)
+			s.at = m.node.kernel.now
+			l.sent = append(l.sent, s)
 		}
 	}
 	for _, d := range done {
@@ -111,17 +191,25 @@ func (l *mailboxLaws) read(m *monitor, d *objects.Request) error {
 		return nil
 	}
 	begins := func(text string) bool { return text[:min(d.Size, len(text))] == got }
-	i := slices.IndexFunc(l.sent, begins)
+	due := l.inOrder(m, d.Handle.Only)
+	i := slices.IndexFunc(due, func(i int) bool { return begins(l.sent[i].text) })
 	var text string
 	switch {
 	case i >= 0:
-		text = l.sent[i]
+		text = l.sent[due[i]].text
+		if ttl, ok := timeToLive(m); ok && l.sent[due[i]].at+ttl <= m.node.kernel.now {
+			return fmt.Errorf("the %s got %q, which had expired", say(d), text)
+		}
 		if d.Op == objects.Peek {
 			break
 		}
-		l.taken = append(l.taken, taking{d, text})
+		l.taken = append(l.taken, delivery{d, l.sent[due[i]]})
 		l.dropped += int64(i) // those before it are gone: check asks whether they were counted
-		l.sent = slices.Delete(l.sent, 0, i+1)
+		gone := due[:i+1]
+		slices.Sort(gone)
+		for _, i := range slices.Backward(gone) {
+			l.sent = slices.Delete(l.sent, i, i+1)
+		}
 	case d.Op == objects.Peek:
 		j := slices.IndexFunc(m.parked, func(w waiting) bool { return w.request.Op == objects.Send && begins(w.text) })
 		switch {
@@ -141,7 +229,7 @@ func (l *mailboxLaws) read(m *monitor, d *objects.Request) error {
 }
 
 func (l *mailboxLaws) delivered(r *objects.Request) {
-	l.taken = slices.DeleteFunc(l.taken, func(t taking) bool { return t.request == r })
+	l.taken = slices.DeleteFunc(l.taken, func(t delivery) bool { return t.request == r })
 }
 
 func (l *mailboxLaws) check(m *monitor) error {
@@ -149,12 +237,12 @@ func (l *mailboxLaws) check(m *monitor) error {
 	held := o.Held()
 	var dropped int64
 	for _, c := range o.Stat() {
-		if c.Name == "dropped" {
-			dropped = c.Value
+		if c.Name == "dropped" || c.Name == "expired" {
+			dropped += c.Value
 		}
 	}
 	if lost := int64(len(l.sent)) + l.dropped - dropped - held.Messages; lost != 0 {
-		return fmt.Errorf("%d messages were lost without being counted (held %d, dropped %d, expected %q)", lost, held.Messages, dropped, l.sent)
+		return fmt.Errorf("%d messages were lost without being counted (held %d, dropped %d, expected %+v)", lost, held.Messages, dropped, l.sent)
 	}
 	want := book{held.Messages, held.Bytes}
 	for _, w := range m.parked {
@@ -169,7 +257,13 @@ func (l *mailboxLaws) check(m *monitor) error {
 	return nil
 }
 
-func (l *mailboxLaws) contents() []string { return l.sent }
+func (l *mailboxLaws) contents() []string {
+	var texts []string
+	for _, s := range l.sent {
+		texts = append(texts, s.text)
+	}
+	return texts
+}
 
 // amount reads the value of a policy.
 func amount(s string) int64 {

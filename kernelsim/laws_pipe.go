@@ -137,9 +137,9 @@ func (l *pipeLaws) check(m *monitor) error {
 		return fmt.Errorf("%d bytes are held and %d offered; want %q", held, offered, l.stream)
 	}
 	want.bytes += int64(len(l.stream))
-	for _, text := range l.oob.sent {
+	for _, s := range l.oob.sent {
 		want.messages++
-		want.bytes += int64(len(text))
+		want.bytes += int64(len(s.text))
 	}
 	if m.node.book != want {
 		return fmt.Errorf("%+v is booked; want %+v", m.node.book, want)

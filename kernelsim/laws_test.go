@@ -25,6 +25,7 @@ type workload struct {
 	faults    Faults
 	opened    bool // from the start
 	seed      uint64
+	labelled  bool // some endpoints select
 }
 
 type operation struct {
@@ -45,7 +46,7 @@ type operation struct {
 // words are values that policies may have; the rest of them are refused.
 var words = []string{
 	"0", "1", "1", "2", "3", "10", "max", "block", "block", "fail", "drop-oldest", "drop-newest",
-	"session", "persistent", "shrink", "grow", "write", "fifo", "priority", "nonsense",
+	"session", "persistent", "shrink", "grow", "write", "fifo", "priority", "nonsense", "1ms", "3ms",
 }
 
 // reads and writes are the operations that read(2) and write(2) of some endpoint
@@ -55,9 +56,17 @@ var (
 	writes = []objects.Op{objects.Send, objects.Write, objects.Post, objects.WriteAt}
 )
 
+// labels narrow endpoints of mailboxes; the first is for receiving only.
+var labels = []objects.Selector{
+	{By: objects.BySender, Sender: 1},
+	{By: objects.ByPriority, Priority: 3},
+	{By: objects.ByTopic, Topic: "t"},
+	{By: objects.ByUrgency},
+}
+
 func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	w := workload{kind: kind, seed: seed}
+	w := workload{kind: kind, seed: seed, labelled: seed%3 == 0}
 	var kindWords []string
 	accepted := map[string][]string{}
 	for _, name := range kind.Policies {
@@ -223,6 +232,12 @@ func (w *workload) mode(o operation) (m Mode, name string) {
 	default:
 		m.ReadOp = use(w.kind, reads)
 		name = m.ReadOp.String()
+	}
+	if w.labelled && w.kind.Name == "mailbox" && (o.op == objects.Send || o.op == objects.Receive) {
+		if i := int(o.offset); i < len(labels) && (i > 0 || m.WriteOp == 0) {
+			m.Only = &labels[i]
+			name += fmt.Sprint(i)
+		}
 	}
 	if slices.Contains(w.kind.Ops, objects.Connect) && (m.ReadOp == objects.Read || m.WriteOp == objects.Write) && w.seed%3 != 0 {
 		m.Op = objects.Connect

@@ -94,6 +94,7 @@ func (h *history) watch(e Event) {
 func checkLinearizable(t *testing.T, kind string, model porcupine.Model, mend func(*operation), h func() *history) {
 	for seed := range uint64(*seeds) {
 		w := newWorkload(objects.KindNamed(kind), seed, 3, 5)
+		w.labelled = false // the model is a plain queue
 		w.faults.Kills = 0 // a message that goes back was received by nobody
 		w.policies = nil
 		if kind == "mailbox" {

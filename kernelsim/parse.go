@@ -350,14 +350,14 @@ func (p *parser) topLevel() {
 	p.end()
 }
 
-func (p *parser) constant() value {
+func (p *parser) constant() Value {
 	switch t := p.take(); {
 	case t.kind == integer:
-		return value{n: t.number}
+		return Value{N: t.number}
 	case t.kind == quoted:
-		return value{text: t.text, isText: true}
+		return Value{Text: t.text, IsText: true}
 	case t.kind == sign && t.text == "-":
-		return value{n: -p.number("a number")}
+		return Value{N: -p.number("a number")}
 	default:
 		p.fail(t.column, "expected a number or a text, found %s", t)
 	}

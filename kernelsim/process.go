@@ -48,6 +48,7 @@ type Process struct {
 	file    *File            // of the request
 	request *objects.Request // the call's, while it is outstanding
 	woken   bool             // the call has finished while it waited
+	signal  bool             // one was sent while it waited, and has not arrived
 	history Hash             // of what calls have returned
 
 	next  func() (struct{}, bool)
@@ -171,7 +172,8 @@ type Mode struct {
 	ReadOp        objects.Op // what a read submits; 0: not open for reading
 	WriteOp       objects.Op // what a write submits; 0: not open for writing
 	EOF, Seekable bool       // as in objects.Handle
-	Nonblock      bool       // do not wait for the open itself
+	Only          *objects.Selector
+	Nonblock      bool // do not wait for the open itself
 }
 
 // opens reports whether op is what open(2) submits.
@@ -180,17 +182,20 @@ func opens(op objects.Op) bool {
 }
 
 // Open opens n.
-func (p *Process) Open(n *Node, m Mode) (*File, syscall.Errno) {
+func (p *Process) Open(n *Node, m Mode) (*File, syscall.Errno) { return p.OpenWithin(0, n, m) }
+
+// OpenWithin is Open that gives up with ETIMEDOUT after d, if d is not 0.
+func (p *Process) OpenWithin(d objects.Time, n *Node, m Mode) (*File, syscall.Errno) {
 	f := &File{Node: n, Handle: &objects.Handle{
 		Reads: m.ReadOp != 0, Writes: m.WriteOp != 0,
 		ReadOp: m.ReadOp, WriteOp: m.WriteOp,
-		EOF: m.EOF, Seekable: m.Seekable,
+		EOF: m.EOF, Seekable: m.Seekable, Only: m.Only,
 	}}
 	r := &objects.Request{Op: m.Op, Nonblock: m.Nonblock}
 	if m.Op == 0 {
 		r.Op = objects.Open
 	}
-	if errno := p.Submit(f, r); errno != 0 {
+	if errno := p.SubmitWithin(d, f, r); errno != 0 {
 		return nil, errno
 	}
 	f.uses = 1
@@ -203,7 +208,7 @@ func (p *Process) openNow(n *Node, m Mode) *File {
 	f := &File{Node: n, uses: 1, Handle: &objects.Handle{
 		Reads: m.ReadOp != 0, Writes: m.WriteOp != 0,
 		ReadOp: m.ReadOp, WriteOp: m.WriteOp,
-		EOF: m.EOF, Seekable: m.Seekable,
+		EOF: m.EOF, Seekable: m.Seekable, Only: m.Only,
 	}}
 	p.kernel.submit(n, &objects.Request{Op: objects.Open, Handle: f.Handle, Caller: p.caller})
 	p.files = append(p.files, f)
@@ -362,11 +367,12 @@ func (p *Process) Kill(q *Process) {
 	}})
 }
 
-// Signal sends q a signal that it catches.
+// Signal sends q a signal that it catches. It arrives in a step of its own: somebody
+// may come first and finish what q waits for.
 func (p *Process) Signal(q *Process) {
 	p.trap(&call{name: "signal " + q.Name, run: func(p *Process) {
 		p.kernel.event(Event{Process: p, Verb: "signal", Text: q.Name})
-		p.kernel.Signal(q)
+		q.signal = q.interruptible()
 	}})
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"syscall"
 
 	"ipcfs/objects"
 )
@@ -38,7 +37,7 @@ type objectDecl struct {
 
 type sharedDecl struct {
 	name  string
-	value value
+	value Value
 }
 
 type processDecl struct {
@@ -86,189 +85,58 @@ func (d *processDecl) local(name string) int {
 	return i
 }
 
-// A value is a number or a text. Truth is 1.
-type value struct {
-	text   string
-	n      int64
-	isText bool
+// A Value is a number or a text. Truth is 1.
+type Value struct {
+	Text   string
+	N      int64
+	IsText bool
 }
 
-func (v value) String() string {
-	if v.isText {
-		return v.text
+func (v Value) String() string {
+	if v.IsText {
+		return v.Text
 	}
-	return strconv.FormatInt(v.n, 10)
+	return strconv.FormatInt(v.N, 10)
 }
 
-func (v value) hash(h *Hash) {
-	h.Uint(uint64(v.n))
-	h.String(v.text)
+func (v Value) hash(h *Hash) {
+	h.Uint(uint64(v.N))
+	h.String(v.Text)
 }
 
-func truth(b bool) value {
+func truth(b bool) Value {
 	if b {
-		return value{n: 1}
+		return Value{N: 1}
 	}
-	return value{}
+	return Value{}
 }
 
 // slots of the variables that every process has.
 const errnoSlot, meSlot = 0, 1
 
-// A machine is a run of a scenario.
-type machine struct {
-	s      *Scenario
-	k      *Kernel
-	nodes  []*Node
-	shared []value
-	inside []int64
-	actors []*actor
-}
-
-// An actor is a process of a scenario.
+// An actor carries out the program of one process.
 type actor struct {
-	m      *machine
-	p      *Process
-	decl   *processDecl
-	index  int // of decl
-	locals []value
+	sys    System
+	s      *Scenario
+	self   Instance
+	locals []Value
 	path   []int64 // where it is: statements and loops, from the outside in
-	files  []keptFile
+	calls  int     // what it has asked of the system
 }
 
-// A keptFile is an open file and the endpoint it stands for.
-type keptFile struct {
-	key  string
-	file *File
-}
-
-func (a *actor) file(key string) *File {
-	for _, f := range a.files {
-		if f.key == key {
-			return f.file
-		}
-	}
-	return nil
-}
-
-// Setup makes the scenario's processes and objects.
-func (s *Scenario) Setup(k *Kernel) { s.start(k) }
-
-func (s *Scenario) start(k *Kernel) *machine {
-	m := &machine{s: s, k: k, inside: make([]int64, len(s.sections))}
-	k.Faults = s.faults
-	for _, d := range s.objects {
-		n, err := k.Create(d.name, d.kind, d.policies...)
-		if err != nil {
-			panic("kernelsim: the parser let pass: " + err.Error())
-		}
-		m.nodes = append(m.nodes, n)
-	}
-	for _, d := range s.shared {
-		m.shared = append(m.shared, d.value)
-	}
-	for index, d := range s.processes {
-		for i := range d.count {
-			a := &actor{m: m, decl: d, index: index, locals: make([]value, len(d.locals))}
-			a.locals[meSlot].n = int64(i) + 1
-			name := d.name
-			if d.count > 1 {
-				name += strconv.Itoa(i + 1)
-			}
-			m.actors = append(m.actors, a)
-			k.Spawn(name, Cred{Uid: d.uid}, func(p *Process) {
-				a.p = p
-				p.Yield() // the others are made first
-				a.block(d.body)
-			})
-			a.p.Daemon, a.p.Immune, a.p.Snapshot = d.daemon, d.immune, a.snapshot
-			a.open(d.body)
-		}
-	}
-	for _, a := range m.actors {
-		// Past the first step, which is no part of the scenario.
-		k.Take(Option{Kind: Run, Process: a.p})
-	}
-	k.steps = 0
-	k.Invariant = m.invariant
-	return m
-}
-
-func (a *actor) snapshot(h *Hash) {
-	for _, v := range a.locals {
-		v.hash(h)
-	}
-	for _, at := range a.path {
-		h.Uint(uint64(at))
-	}
-	if a == a.m.actors[0] { // once
-		for _, v := range a.m.shared {
-			v.hash(h)
-		}
-		for _, n := range a.m.inside {
-			h.Uint(uint64(n))
-		}
-	}
-}
-
-// endpoint is how op is reached, and the name under which its file is kept.
-func endpoint(n *Node, op objects.Op) (Mode, string) {
-	key := n.Name + " " + op.String()
-	switch op {
-	case objects.Send, objects.Write, objects.Post:
-		return Mode{WriteOp: op}, key
-	case objects.Receive, objects.Peek, objects.Read, objects.Wait:
-		return Mode{ReadOp: op}, key
-	}
-	return Mode{}, key
-}
-
-// open opens what the program uses before the run begins.
-func (a *actor) open(body []*statement) {
-	for _, s := range body {
-		if op, ok := verbs[s.verb]; ok && !opens(op) {
-			n := a.m.nodes[s.object]
-			m, key := endpoint(n, op)
-			if a.file(key) == nil {
-				a.files = append(a.files, keptFile{key, a.p.openNow(n, m)})
-			}
-		}
-		a.open(s.body)
-		a.open(s.other)
-	}
-}
-
-// invariant checks what is to hold always.
-func (m *machine) invariant() error {
-	for _, as := range m.s.always {
-		v, err := m.evaluate(nil, as.expr)
-		if err == nil && v.n == 0 {
-			err = errors.New(as.text)
-		}
-		if err != nil {
-			return fmt.Errorf("line %d: violated: %w", as.line, err)
-		}
-	}
-	return nil
-}
-
-// final checks what is to hold at the end.
-func (m *machine) final() error {
-	for _, as := range m.s.finally {
-		v, err := m.evaluate(nil, as.expr)
-		if err == nil && v.n == 0 {
-			err = errors.New(as.text)
-		}
-		if err != nil {
-			return fmt.Errorf("line %d: violated: %w", as.line, err)
-		}
-	}
-	return nil
+func newActor(s *Scenario, self Instance, sys System) *actor {
+	a := &actor{sys: sys, s: s, self: self, locals: make([]Value, len(s.processes[self.Process].locals))}
+	a.locals[meSlot].N = int64(self.Number)
+	return a
 }
 
 func (a *actor) fail(s *statement, err error) {
-	a.m.k.Violate(fmt.Errorf("line %d: %s: %s: %w", s.line, a.p.Name, s.text, err))
+	a.sys.Fail(a.about(s, err))
 	panic(exiting{})
+}
+
+func (a *actor) about(s *statement, err error) error {
+	return fmt.Errorf("line %d: %s: %s: %w", s.line, a.self.Name, s.text, err)
 }
 
 // block runs statements; it reports false if a break left it.
@@ -288,13 +156,33 @@ func (a *actor) block(body []*statement) bool {
 	return true
 }
 
-// value computes e in a process: each mention of a shared variable is a step.
-func (a *actor) value(s *statement, e *expression) value {
-	v, err := a.m.evaluate(a, e)
+// value computes e: each mention of a shared variable is a step.
+func (a *actor) value(s *statement, e *expression) Value {
+	v, err := e.compute(a.locals, stepping{a})
 	if err != nil {
 		a.fail(s, err)
 	}
 	return v
+}
+
+// stepping reads variables step by step. What has been read so far is part of where
+// the process is.
+type stepping struct{ a *actor }
+
+func (g stepping) Load(variable int) Value {
+	g.a.calls++
+	v := g.a.sys.Load(variable)
+	var h Hash
+	v.hash(&h)
+	g.a.path = append(g.a.path, int64(h.Sum()))
+	return v
+}
+
+func (g stepping) Look(l Look) int64 {
+	g.a.calls++
+	n := g.a.sys.Look(l)
+	g.a.path = append(g.a.path, n)
+	return n
 }
 
 // maxIdle is how many rounds of a loop may pass without a call before it is taken to
@@ -302,7 +190,7 @@ func (a *actor) value(s *statement, e *expression) value {
 const maxIdle = 100000
 
 func (a *actor) statement(s *statement) bool {
-	m, k, p := a.m, a.m.k, a.p
+	sys := a.sys
 	switch s.verb {
 	case "=":
 		v := a.value(s, s.expr)
@@ -310,49 +198,47 @@ func (a *actor) statement(s *statement) bool {
 			a.locals[s.slot] = v
 			break
 		}
-		p.Do("set "+s.name, func() uint64 {
-			m.shared[s.slot] = v
-			k.event(Event{Process: p, Verb: s.name + " = " + v.String()})
-			return 0
-		})
+		a.calls++
+		sys.Store(s.slot, v)
 	case "atomic":
-		p.Do("atomic "+s.name, func() uint64 {
-			v, err := m.evaluateAtOnce(a, s.expr)
-			k.Violate(err)
-			m.shared[s.slot] = v
-			k.event(Event{Process: p, Verb: s.name + " = " + v.String()})
-			return 0
+		a.calls++
+		sys.Update(s.slot, func(g Glance) (Value, error) {
+			v, err := s.expr.compute(a.locals, g)
+			if err != nil {
+				err = a.about(s, err)
+			}
+			return v, err
 		})
 	case "if":
 		at := len(a.path)
 		v := a.value(s, s.expr)
-		a.path = append(a.path[:at], v.n)
-		if v.n != 0 {
+		a.path = append(a.path[:at], v.N)
+		if v.N != 0 {
 			return a.block(s.body)
 		}
 		return a.block(s.other)
 	case "while", "forever":
-		idle, at := k.steps, len(a.path)
-		for rounds := 0; s.verb == "forever" || a.value(s, s.expr).n != 0; rounds++ {
+		idle, at := a.calls, len(a.path)
+		for rounds := 0; s.verb == "forever" || a.value(s, s.expr).N != 0; rounds++ {
 			a.path = append(a.path[:at], 1)
 			if !a.block(s.body) {
 				break
 			}
-			if k.steps != idle {
-				idle, rounds = k.steps, 0
+			if a.calls != idle {
+				idle, rounds = a.calls, 0
 			} else if rounds > maxIdle {
 				a.fail(s, errors.New("the loop goes on without an operation"))
 			}
 			a.path = a.path[:at]
 		}
 	case "repeat":
-		from, to := a.value(s, s.expr).n, a.value(s, s.second).n
+		from, to := a.value(s, s.expr).N, a.value(s, s.second).N
 		a.path = append(a.path, to, from)
 		at := len(a.path) - 1
 		for i := from; i <= to; i++ {
 			a.path[at] = i
 			if s.slot >= 0 {
-				a.locals[s.slot] = value{n: i}
+				a.locals[s.slot] = Value{N: i}
 			}
 			if !a.block(s.body) {
 				break
@@ -361,17 +247,18 @@ func (a *actor) statement(s *statement) bool {
 	case "break":
 		return false
 	case "choose":
-		from, to := a.value(s, s.expr).n, a.value(s, s.second).n
+		from, to := a.value(s, s.expr).N, a.value(s, s.second).N
 		if to < from {
 			a.fail(s, errors.New("there is nothing to choose from"))
 		}
-		v := value{n: from + int64(p.Choose(int(to-from)+1))}
+		a.calls++
+		v := Value{N: from + int64(sys.Choose(int(to-from)+1))}
 		a.locals[s.slot] = v
-		k.event(Event{Process: p, Verb: "chooses " + v.String()})
+		sys.Did("chooses " + v.String())
 	case "print":
-		k.event(Event{Process: p, Verb: "prints", Text: a.value(s, s.expr).String()})
+		sys.Did("prints " + a.value(s, s.expr).String())
 	case "assert":
-		if a.value(s, s.expr).n == 0 {
+		if a.value(s, s.expr).N == 0 {
 			a.fail(s, errors.New("it does not hold"))
 		}
 	case "enter", "leave":
@@ -379,146 +266,97 @@ func (a *actor) statement(s *statement) bool {
 		if s.verb == "leave" {
 			by = -1
 		}
-		i := m.s.section(s.name)
-		p.Do(s.verb, func() uint64 {
-			m.inside[i] += by
-			k.event(Event{Process: p, Verb: s.verb, Text: s.name})
-			return 0
-		})
-	case "sleep":
-		a.locals[errnoSlot].n = int64(p.Sleep(s.span))
-	case "yield":
-		p.Yield()
-	case "exit":
-		p.Exit()
-	case "kill", "signal":
-		for _, other := range m.actors {
-			if other.index == s.object && other.p != p {
-				if s.verb == "kill" {
-					p.Kill(other.p)
-				} else {
-					p.Signal(other.p)
-				}
-			}
-		}
-	case "set":
-		if errno := p.SetPolicy(m.nodes[s.object], s.policy[0], s.policy[1]); errno != 0 {
-			a.fail(s, errno)
-		}
-	case "destroy":
-		p.Destroy(m.nodes[s.object])
-	case "release", "close":
-		a.close(s)
+		a.calls++
+		sys.Enter(a.s.section(s.name), by)
 	default:
-		a.operation(s)
+		a.calls++
+		a.call(s)
 	}
 	return true
 }
 
-// close closes what the process has open of an object, or what it holds of it.
-func (a *actor) close(s *statement) {
-	n := a.m.nodes[s.object]
-	held := n.Name + " " + objects.Hold.String()
-	for _, f := range slices.Clone(a.files) {
-		if f.file.Node == n && (s.verb == "close" || f.key == held) {
-			a.p.Close(f.file)
-			a.files = slices.DeleteFunc(a.files, func(k keptFile) bool { return k == f })
+// call carries out a statement that is one system call, or several.
+func (a *actor) call(s *statement) {
+	sys := a.sys
+	switch s.verb {
+	case "sleep":
+		a.locals[errnoSlot].N = int64(sys.Sleep(s.span))
+	case "yield":
+		sys.Yield()
+	case "exit":
+		sys.Exit()
+		panic(exiting{})
+	case "kill":
+		sys.Kill(s.object)
+	case "signal":
+		sys.Signal(s.object)
+	case "set":
+		if errno := sys.SetPolicy(s.object, s.policy[0], s.policy[1]); errno != 0 {
+			a.fail(s, errno)
 		}
+	case "destroy":
+		sys.Destroy(s.object)
+	case "release", "close":
+		sys.Close(s.object, s.verb == "release")
+	default:
+		a.operation(s)
 	}
 }
 
 func (a *actor) operation(s *statement) {
-	p, n, op := a.p, a.m.nodes[s.object], verbs[s.verb]
-	var errno syscall.Errno
-	if op == objects.Hold {
-		var f *File
-		if f, errno = p.Open(n, Mode{Op: op, Nonblock: s.nonblock}); errno == 0 {
-			a.files = append(a.files, keptFile{n.Name + " " + op.String(), f})
+	o := Operation{Op: verbs[s.verb], Object: s.object, Name: a.s.objects[s.object].name,
+		Nonblock: s.nonblock, Within: s.within, Size: 1 << 20}
+	switch o.Op {
+	case objects.Send, objects.Write:
+		o.Data = []byte(a.value(s, s.expr).String())
+	case objects.Wait, objects.Post:
+		o.Size, o.Units = 0, 1
+		if s.expr != nil {
+			o.Units = a.value(s, s.expr).N
 		}
-	} else {
-		_, key := endpoint(n, op)
-		f := a.file(key)
-		if f == nil {
-			a.fail(s, errors.New("it was closed"))
-		}
-		r := &objects.Request{Op: op, Nonblock: s.nonblock, Size: 1 << 20}
-		switch op {
-		case objects.Send, objects.Write:
-			r.Data = []byte(a.value(s, s.expr).String())
-		case objects.Wait, objects.Post:
-			r.Size, r.Units = 0, 1
-			if s.expr != nil {
-				r.Units = a.value(s, s.expr).n
-			}
-		case objects.Read:
-			if s.expr != nil {
-				r.Size = int(a.value(s, s.expr).n)
-			}
-		}
-		errno = p.SubmitWithin(s.within, f, r)
-		if errno == 0 && s.slot >= 0 {
-			a.locals[s.slot] = value{text: string(r.Data), isText: true}
+	case objects.Read:
+		if s.expr != nil {
+			o.Size = int(a.value(s, s.expr).N)
 		}
 	}
-	a.locals[errnoSlot] = value{n: int64(errno)}
+	data, errno := a.sys.Do(o)
+	if errno == 0 && s.slot >= 0 {
+		a.locals[s.slot] = Value{Text: string(data), IsText: true}
+	}
+	a.locals[errnoSlot] = Value{N: int64(errno)}
 	if errno != 0 && !s.try {
 		a.fail(s, fmt.Errorf("it fails with %s, which nobody tries", ErrnoName(errno)))
 	}
 }
 
-// evaluate computes e; a is nil outside of processes. In a process each mention of
-// a shared variable is a step.
-func (m *machine) evaluate(a *actor, e *expression) (value, error) {
-	return m.compute(a, e, a != nil)
-}
-
-func (m *machine) evaluateAtOnce(a *actor, e *expression) (value, error) {
-	return m.compute(a, e, false)
-}
-
-func (m *machine) compute(a *actor, e *expression, steps bool) (v value, err error) {
+// compute evaluates e in a process with the variables locals.
+func (e *expression) compute(locals []Value, g Glance) (v Value, err error) {
 	switch e.op {
 	case "int":
-		return value{n: e.n}, nil
+		return Value{N: e.n}, nil
 	case "text":
-		return value{text: e.text, isText: true}, nil
+		return Value{Text: e.text, IsText: true}, nil
 	case "local":
-		return a.locals[e.n], nil
+		return locals[e.n], nil
 	case "shared":
-		if !steps {
-			return m.shared[e.n], nil
-		}
-		a.p.Do("get "+e.text, func() uint64 {
-			v = m.shared[e.n]
-			m.k.event(Event{Process: a.p, Verb: "reads " + e.text + " = " + v.String()})
-			return 0
-		})
-		var h Hash // what it has read so far is part of where it is
-		v.hash(&h)
-		a.path = append(a.path, int64(h.Sum()))
-		return v, nil
+		return g.Load(int(e.n)), nil
 	case "call":
-		if !steps {
-			return m.observe(e), nil
-		}
-		a.p.Do("look", func() uint64 { v = m.observe(e); return 0 })
-		a.path = append(a.path, v.n)
-		return v, nil
+		return Value{N: g.Look(Look{e.text, int(e.n)})}, nil
 	}
-	left := value{}
-	if left, err = m.compute(a, e.left, steps); err != nil || e.op == "not" {
-		return truth(left.n == 0), err
+	left := Value{}
+	if left, err = e.left.compute(locals, g); err != nil || e.op == "not" {
+		return truth(left.N == 0), err
 	}
 	switch {
-	case e.op == "and" && left.n == 0, e.op == "or" && left.n != 0:
+	case e.op == "and" && left.N == 0, e.op == "or" && left.N != 0:
 		return left, nil
 	}
-	right, err := m.compute(a, e.right, steps)
+	right, err := e.right.compute(locals, g)
 	if err != nil {
-		return value{}, err
+		return Value{}, err
 	}
-	l, r := left.n, right.n
-	switch text := left.isText || right.isText; e.op {
+	l, r := left.N, right.N
+	switch text := left.IsText || right.IsText; e.op {
 	case "and", "or":
 		return right, nil
 	case "==":
@@ -527,16 +365,16 @@ func (m *machine) compute(a *actor, e *expression, steps bool) (v value, err err
 		return truth(left.String() != right.String()), nil
 	case "+":
 		if text {
-			return value{text: left.String() + right.String(), isText: true}, nil
+			return Value{Text: left.String() + right.String(), IsText: true}, nil
 		}
-		return value{n: l + r}, nil
+		return Value{N: l + r}, nil
 	default:
 		if text {
 			if l, err = number(left); err == nil {
 				r, err = number(right)
 			}
 			if err != nil {
-				return value{}, err
+				return Value{}, err
 			}
 		}
 	}
@@ -550,59 +388,41 @@ func (m *machine) compute(a *actor, e *expression, steps bool) (v value, err err
 	case ">=":
 		return truth(l >= r), nil
 	case "-":
-		return value{n: l - r}, nil
+		return Value{N: l - r}, nil
 	case "*":
-		return value{n: l * r}, nil
+		return Value{N: l * r}, nil
 	}
 	if r == 0 {
-		return value{}, errors.New("division by zero")
+		return Value{}, errors.New("division by zero")
 	}
 	if e.op == "/" {
-		return value{n: l / r}, nil
+		return Value{N: l / r}, nil
 	}
-	return value{n: l % r}, nil
+	return Value{N: l % r}, nil
 }
 
-func number(v value) (int64, error) {
-	if !v.isText {
-		return v.n, nil
+func number(v Value) (int64, error) {
+	if !v.IsText {
+		return v.N, nil
 	}
-	n, err := strconv.ParseInt(v.text, 10, 64)
+	n, err := strconv.ParseInt(v.Text, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no number", v.text)
+		return 0, fmt.Errorf("%q is no number", v.Text)
 	}
 	return n, nil
 }
 
-// observe computes what can be seen of the run.
-func (m *machine) observe(e *expression) value {
-	count := func(pass func(*Process) bool) (v value) {
-		for _, a := range m.actors {
-			if a.index == int(e.n) && pass(a.p) {
-				v.n++
-			}
+// hold evaluates assertions and returns what is wrong with the first that does not
+// hold.
+func hold(all []assertion, g Glance) error {
+	for _, as := range all {
+		v, err := as.expr.compute(nil, g)
+		if err == nil && v.N == 0 {
+			err = errors.New(as.text)
 		}
-		return v
-	}
-	switch e.text {
-	case "messages":
-		return value{n: m.nodes[e.n].Object.Held().Messages}
-	case "bytes":
-		return value{n: m.nodes[e.n].Object.Held().Bytes}
-	case "value":
-		return value{n: amount(m.nodes[e.n].Object.Policy("value"))}
-	case "waiting":
-		var n int64
-		for range m.nodes[e.n].Object.Waiters() {
-			n++
+		if err != nil {
+			return fmt.Errorf("line %d: violated: %w", as.line, err)
 		}
-		return value{n: n}
-	case "inside":
-		return value{n: m.inside[e.n]}
-	case "blocked":
-		return count(func(p *Process) bool { return p.state == Blocked })
-	case "killed":
-		return count(func(p *Process) bool { return p.killed })
 	}
-	return count(func(p *Process) bool { return p.state == Exited })
+	return nil
 }

@@ -53,6 +53,7 @@ type SimulateOptions struct {
 	Explore bool    // searches through all runs
 	States  int     // bounds the search; 0: DefaultStates
 	JSON    bool    // instead of text
+	SVG     bool    // a drawing of the timeline alone
 	Steps   int     // bounds a run; 0: DefaultSteps
 }
 
@@ -100,7 +101,7 @@ type Outcome struct {
 func (s *Scenario) once(w io.Writer, o SimulateOptions) error {
 	k, line := &Kernel{}, &Timeline{}
 	k.Watch = line.Add
-	m := s.start(k)
+	m := s.start(k, false)
 	defer k.Shutdown()
 	chooser := FIFO
 	if o.Seed != nil {
@@ -129,7 +130,7 @@ func (s *Scenario) once(w io.Writer, o SimulateOptions) error {
 	case len(k.Stuck()) > 0:
 		out.Result, out.Detail = "deadlock", describe(k.Stuck())
 	default:
-		if err := m.final(); err != nil {
+		if err := s.Finally(m); err != nil {
 			out.Result, out.Detail = "violation", err.Error()
 		}
 	}
@@ -152,7 +153,7 @@ func (s *Scenario) explore(w io.Writer, o SimulateOptions) error {
 		out.Result, out.Detail = f.result(), violationText(f.Err)
 		out.Schedule, out.Steps = f.Schedule, len(f.Schedule)
 		k := &Kernel{Watch: line.Add, Asynchronous: true}
-		s.start(k)
+		s.start(k, false)
 		for _, i := range f.Schedule {
 			k.Take(k.relevant()[i])
 			line.After(k)
@@ -167,9 +168,9 @@ func (s *Scenario) search(states int) Exploration {
 	var m *machine
 	setup := func(k *Kernel) {
 		k.Asynchronous = true
-		m = s.start(k)
+		m = s.start(k, false)
 	}
-	goals := Goals{Deadlock: true, Starvation: true, End: func(*Kernel) error { return m.final() }}
+	goals := Goals{Deadlock: true, Starvation: true, End: func(*Kernel) error { return s.Finally(m) }}
 	return Explore(setup, goals, Bounds{States: states})
 }
 
@@ -185,7 +186,9 @@ func (f *Finding) result() string {
 
 func (s *Scenario) report(w io.Writer, o SimulateOptions, line *Timeline, out Outcome) error {
 	var err error
-	if o.JSON {
+	if o.SVG {
+		err = line.SVG(w, s.Title)
+	} else if o.JSON {
 		if err = line.JSON(w); err == nil {
 			enc := json.NewEncoder(w)
 			enc.SetEscapeHTML(false)
@@ -202,7 +205,18 @@ func (s *Scenario) report(w io.Writer, o SimulateOptions, line *Timeline, out Ou
 	if err != nil {
 		return err
 	}
-	if s.asExpected(o, out) {
+	return s.Judge(out, o.Explore)
+}
+
+// Judge returns an error that wraps ErrFound if out is not what the scenario expects.
+// A single run need not find what an exploration finds.
+func (s *Scenario) Judge(out Outcome, explored bool) error {
+	switch out.Result {
+	case "done":
+		if s.Expect == "" || !explored {
+			return nil
+		}
+	case "unfinished", s.Expect:
 		return nil
 	}
 	want := s.Expect
@@ -210,18 +224,6 @@ func (s *Scenario) report(w io.Writer, o SimulateOptions, line *Timeline, out Ou
 		want = "nothing wrong"
 	}
 	return fmt.Errorf("%s: found %s; want %s: %w", s.File, out.Result, want, ErrFound)
-}
-
-// asExpected reports whether out is no surprise. A single run need not find what an
-// exploration finds.
-func (s *Scenario) asExpected(o SimulateOptions, out Outcome) bool {
-	switch out.Result {
-	case "done":
-		return s.Expect == "" || !o.Explore
-	case "unfinished":
-		return true
-	}
-	return out.Result == s.Expect
 }
 
 func (s *Scenario) summary(o SimulateOptions, out Outcome) string {

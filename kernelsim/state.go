@@ -173,6 +173,9 @@ func (k *Kernel) State() uint64 {
 	}
 	for _, p := range k.processes {
 		w.h.Uint(uint64(p.state))
+		if p.signal {
+			w.h.Uint(1)
+		}
 		if p.Snapshot != nil {
 			p.Snapshot(&w.h)
 		} else {
@@ -190,7 +193,11 @@ func (k *Kernel) State() uint64 {
 	}
 	for _, t := range k.timers {
 		w.h.Uint(uint64(t.when - k.now))
-		w.h.Uint(uint64(t.process.Pid()))
+		if t.process != nil {
+			w.h.Uint(uint64(t.process.Pid()))
+		} else {
+			w.h.String(t.node.Name)
+		}
 	}
 	w.h.Uint(uint64(k.Faults.Kills))
 	w.h.Uint(uint64(k.Faults.Signals))

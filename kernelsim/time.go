@@ -14,14 +14,32 @@ const (
 	Second                   = 1000 * Millisecond
 )
 
-// A timer ends a sleep or a timed call.
+// A timer ends a sleep or a timed call, or has an object do what is due.
 type timer struct {
 	when    objects.Time
-	process *Process
+	process *Process // nil for that of an object
+	node    *Node
 }
 
 func (k *Kernel) startTimer(p *Process, d objects.Time) {
-	t := &timer{k.now + d, p}
+	k.addTimer(&timer{when: k.now + d, process: p})
+}
+
+// startDeadline has a timer for the deadline of n, if its object has one.
+func (k *Kernel) startDeadline(n *Node) {
+	e, ok := n.Object.(objects.Expirer)
+	if !ok || e.Deadline() == n.deadline {
+		return
+	}
+	if n.deadline != 0 {
+		k.timers = slices.DeleteFunc(k.timers, func(t *timer) bool { return t.node == n })
+	}
+	if n.deadline = e.Deadline(); n.deadline != 0 {
+		k.addTimer(&timer{when: n.deadline, node: n})
+	}
+}
+
+func (k *Kernel) addTimer(t *timer) {
 	i, _ := slices.BinarySearchFunc(k.timers, t, func(a, b *timer) int {
 		if a.when <= b.when {
 			return -1 // after those of the same time
@@ -42,6 +60,11 @@ func (k *Kernel) tick() {
 	t := k.timers[0]
 	k.timers = slices.Delete(k.timers, 0, 1)
 	k.now = max(k.now, t.when)
+	if n := t.node; n != nil {
+		n.deadline = 0
+		k.on(n, expire, nil, func() objects.Finished { return n.Object.(objects.Expirer).Expire(k.now) })
+		return
+	}
 	p := t.process
 	if p.state == Blocked {
 		k.interrupt(p, syscall.ETIMEDOUT)

@@ -18,6 +18,9 @@
 // handed over is never lost. A driver that finds it cannot deliver a finished
 // receive after all gives the message back with [Object.Return].
 //
+// An object in which something happens when time passes is an [Expirer]: the driver runs
+// one timer for its next deadline. [Transfer] is the one call on two objects.
+//
 // # Locking
 //
 // Objects hold no locks. The driver serialises all calls on one object; calls on

@@ -22,6 +22,14 @@ type Handle struct {
 	// on where the last read ended.
 	Seekable bool
 
+	// Only narrows what is sent and received through it; nil does not.
+	Only *Selector
+
+	// Render makes what is read of a message, if it is not the message itself.
+	Render func(m *Message) []byte
+
+	opener uint32 // uid of who opened it
+
 	end  bool     // end of file is due: the message was delivered whole, the pipe hung up
 	msg  *Message // delivered in part, or whole and still addressable
 	base int64    // the offset of msg's first byte
@@ -31,8 +39,12 @@ type Handle struct {
 	met   int64 // and how often that had been opened before, if it was not there
 }
 
-// begin delivers the first bytes of m to r.
+// begin delivers the first bytes of m to r, as they are shown.
 func (h *Handle) begin(r *Request, m *Message) {
+	if h.Render != nil {
+		m = &Message{Data: h.Render(m)}
+	}
+	r.shown = m
 	n := min(r.Size, len(m.Data))
 	h.base, h.read, h.msg, h.end = r.Offset, n, nil, false
 	switch {

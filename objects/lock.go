@@ -3,6 +3,7 @@ package objects
 import (
 	"iter"
 	"math"
+	"slices"
 	"syscall"
 )
 
@@ -12,10 +13,17 @@ type FileLock struct {
 	Start, End uint64 // the first and the last byte; flock covers all
 	Owner      uint64 // the lock owner: a process for fcntl, an open file for flock
 	Pid        uint32 // what F_GETLK reports of the holder
+	Uid        uint32 // whose process asked for it
+	Since      Time   // when it was granted
 }
 
 // A LockType is what a lock excludes.
 type LockType uint8
+
+var lockTypeNames = [...]string{Unlock: "unlock", Shared: "shared", Exclusive: "exclusive"}
+
+// String is the word of the type.
+func (t LockType) String() string { return lockTypeNames[t] }
 
 const (
 	Unlock    LockType = iota // F_UNLCK
@@ -64,9 +72,9 @@ func (t *LockTable) Submit(now Time, r *Request) Finished {
 			return Finished{}
 		}
 	}
-	t.set(*r.Lock)
+	t.give(now, r)
 	done := one(r)
-	t.grant(&done)
+	t.grant(now, &done)
 	return done
 }
 
@@ -80,12 +88,16 @@ func (t *LockTable) Cancel(_ Time, r *Request, cause syscall.Errno) Finished {
 }
 
 // Release drops every lock of owner.
-func (t *LockTable) Release(owner uint64) Finished {
+func (t *LockTable) Release(now Time, owner uint64) Finished {
 	var done Finished
 	t.set(FileLock{Type: Unlock, End: WholeFile, Owner: owner})
-	t.grant(&done)
+	t.grant(now, &done)
 	return done
 }
+
+// Owners yields the locks that are held, of one owner those of adjoining ranges in no
+// particular order.
+func (t *LockTable) Owners() iter.Seq[FileLock] { return slices.Values(t.held) }
 
 // Waiters yields the parked requests, oldest first.
 func (t *LockTable) Waiters() iter.Seq[*Request] {
@@ -95,12 +107,19 @@ func (t *LockTable) Waiters() iter.Seq[*Request] {
 // Unused reports whether nobody holds or wants a lock.
 func (t *LockTable) Unused() bool { return len(t.held) == 0 && t.waiting.empty() }
 
-func (t *LockTable) grant(done *Finished) {
+// give carries out r, which nothing blocks.
+func (t *LockTable) give(now Time, r *Request) {
+	l := *r.Lock
+	l.Since = now
+	t.set(l)
+}
+
+func (t *LockTable) grant(now Time, done *Finished) {
 	for r := t.waiting.first; r != nil; {
 		next := r.next
 		if _, blocked := t.Blocker(*r.Lock); !blocked {
 			t.waiting.remove(r)
-			t.set(*r.Lock)
+			t.give(now, r)
 			done.add(r)
 		}
 		r = next

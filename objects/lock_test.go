@@ -18,12 +18,12 @@ func TestSharedLocksGoTogetherExclusiveOnesAlone(t *testing.T) {
 	wantFinished(t, table.Submit(0, b), b)
 	c := lockRequest(Exclusive, 0, WholeFile, 3)
 	wantFinished(t, table.Submit(0, c))
-	wantFinished(t, table.Release(1))
-	wantFinished(t, table.Release(2), c)
+	wantFinished(t, table.Release(0, 1))
+	wantFinished(t, table.Release(0, 2), c)
 	if table.Unused() {
 		t.Error("unused though 3 holds a lock")
 	}
-	table.Release(3)
+	table.Release(0, 3)
 	if !table.Unused() {
 		t.Error("used though nobody holds a lock")
 	}
@@ -65,7 +65,7 @@ func TestCancelledLockIsNotGrantedLater(t *testing.T) {
 	table.Submit(0, r)
 	wantFinished(t, table.Cancel(0, r, syscall.EINTR), r)
 	wantFinished(t, table.Cancel(0, r, syscall.EINTR))
-	wantFinished(t, table.Release(1))
+	wantFinished(t, table.Release(0, 1))
 	if r.Errno != syscall.EINTR || !table.Unused() {
 		t.Errorf("lock = %v, unused %v; want EINTR, true", r.Errno, table.Unused())
 	}
@@ -116,7 +116,7 @@ func TestLocksAreByteByByte(t *testing.T) {
 			switch k := rng.IntN(8); {
 			case k == 0:
 				owner := rng.Uint64N(owners)
-				done = table.Release(owner)
+				done = table.Release(0, owner)
 				set(FileLock{Type: Unlock, End: file - 1, Owner: owner})
 				want = grant()
 			case k == 1 && len(waiting) > 0:

@@ -24,7 +24,7 @@ func init() {
 	register(Kind{
 		Name:     "mailbox",
 		New:      func(l Ledger) Object { return NewMailbox(l) },
-		Policies: []string{"capacity", "capacity_bytes", "max_message", "overflow"},
+		Policies: []string{"capacity", "capacity_bytes", "max_message", "overflow", "order", "ttl"},
 		Ops:      []Op{Open, Send, Receive, Peek, Flush, Close},
 	})
 }
@@ -34,9 +34,11 @@ func init() {
 // where a send waits for its receiver; a number bounds what is held; Unbounded
 // never makes a sender wait.
 //
-// At any time at most one side waits. If a receiver is parked, nothing is held and
-// no sender is parked; if a sender is parked, its message, the oldest not yet
-// admitted, does not fit.
+// If a receiver is parked, nothing that it may take is held or offered by a parked
+// sender: nothing at all, unless its endpoint selects (Handle.Only). If a sender is
+// parked, the message of the first one, the oldest not yet admitted, does not fit. A
+// message for which a receiver waits is handed to it at once, whether there is room or
+// not, and whoever waits with others.
 type Mailbox struct {
 	ledger Ledger
 
@@ -44,6 +46,9 @@ type Mailbox struct {
 	capacityBytes int64
 	maxMessage    int64
 	overflow      Overflow
+	order         Order
+	ttl           Time // how long a message is held, at most
+	due           Time // nothing that is held expires before; 0: nothing does
 
 	held      messageList
 	senders   queue
@@ -55,7 +60,8 @@ type Mailbox struct {
 	changed   Time
 	taken     Time
 
-	sent, received, dropped    int64
+	sent, received             int64
+	dropped, expired           int64
 	openSenders, openReceivers int64
 }
 
@@ -67,17 +73,28 @@ func NewMailbox(l Ledger) *Mailbox {
 		capacity:      DefaultCapacity,
 		capacityBytes: DefaultCapacityBytes,
 		maxMessage:    MaxMessage,
+		ttl:           Unbounded,
 	}
 }
 
 // Submit implements Object.
 func (b *Mailbox) Submit(now Time, r *Request) Finished {
-	r.Errno, r.N, r.message, r.took = 0, 0, nil, false
+	r.Errno, r.N, r.message, r.shown, r.took = 0, 0, nil, nil, false
 	if b.destroyed && r.Op != Close {
 		return failed(r, syscall.EIDRM)
 	}
+	if b.due != 0 && b.due <= now { // the driver's timer is late
+		done := b.Expire(now)
+		done.append(b.submit(now, r))
+		return done
+	}
+	return b.submit(now, r)
+}
+
+func (b *Mailbox) submit(now Time, r *Request) Finished {
 	switch r.Op {
 	case Open:
+		r.Handle.opener = r.Caller.Uid
 		b.count(r.Handle, 1)
 		return one(r)
 	case Close:
@@ -123,9 +140,13 @@ func (b *Mailbox) send(now Time, r *Request) Finished {
 	if int64(len(r.Data)) > b.longest() {
 		return failed(r, syscall.EMSGSIZE)
 	}
-	r.message = &Message{Data: r.Data, Sender: r.Caller, borrowed: true}
+	m := &Message{Data: r.Data, Sender: r.Caller, borrowed: true}
+	if only := r.Handle.Only; only != nil {
+		only.label(m)
+	}
+	r.message = m
 	var done Finished
-	if !b.senders.empty() && b.overflow == Block {
+	if !b.senders.empty() && b.overflow == Block && !m.Urgent && b.receiverFor(m) == nil {
 		// Senders are admitted in order, even past one whose message is too big
 		// for the room there is.
 		b.park(now, r, &done)
@@ -151,15 +172,14 @@ func (b *Mailbox) park(now Time, r *Request, done *Finished) {
 	r.message.own()
 	r.Data = nil
 	b.senders.push(now, r)
-	if b.senders.n == 1 && b.held.n == 0 {
-		b.show(r.message, done)
-	}
+	b.show(r.message, done)
 }
 
 // admit finishes the sender r, which is not parked, unless it has to wait.
 func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 	m, n := r.message, int64(len(r.message.Data))
-	if receiver := b.receivers.pop(); receiver != nil {
+	if receiver := b.receiverFor(m); receiver != nil {
+		b.receivers.remove(receiver)
 		b.accept(now, r)
 		b.show(m, done)
 		b.deliver(now, receiver, m, done)
@@ -167,7 +187,7 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 		return true
 	}
 	var oldest messageList // dropped for m
-	if !b.fits(n) {
+	if !b.fits(n) && !m.Urgent {
 		switch b.overflow {
 		case Block:
 			return false
@@ -177,10 +197,10 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 			done.add(r)
 			return true
 		case DropOldest:
-			for !b.fits(n) && b.held.n > 0 {
-				old := b.held.pop()
+			for old := b.held.oldest(); old != nil && !b.fits(n); old = b.held.oldest() {
+				b.held.remove(old)
 				old.refund(b.ledger)
-				oldest.push(old)
+				oldest.push(old, 0)
 			}
 		}
 		b.dropped += oldest.n
@@ -204,24 +224,38 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 	}
 	b.accept(now, r)
 	m.own()
-	b.held.push(m)
+	b.held.push(m, b.order.rank(m))
+	b.watch(m)
 	b.show(m, done)
 	done.add(r)
 	return true
 }
 
-// restore makes m, which was held a moment ago, the next message again. A limit that
-// was reached meanwhile does not lose it.
+// restore makes m, which was held a moment ago, the next message of its rank again. A
+// limit that was reached meanwhile does not lose it.
 func (b *Mailbox) restore(m *Message) {
 	m.own()
 	m.charge(b.ledger)
-	b.held.pushFront(m)
+	b.held.pushFront(m, b.order.rank(m))
+	b.watch(m)
+}
+
+// receiverFor returns the first parked receiver that may take m, nil if there is none.
+func (b *Mailbox) receiverFor(m *Message) *Request {
+	r := b.receivers.first
+	for r != nil && !r.Handle.Only.admits(m) {
+		r = r.next
+	}
+	return r
 }
 
 // accept turns the sender's offer into a sent message.
 func (b *Mailbox) accept(now Time, r *Request) {
 	b.seq++
-	r.message.Seq, r.message.Sent = b.seq, now
+	if r.message.Seq == 0 { // it keeps its time when it comes from another mailbox
+		r.message.Sent = now
+	}
+	r.message.Seq = b.seq
 	r.N = len(r.message.Data)
 	b.sent++
 	b.changed = now
@@ -232,11 +266,16 @@ func (b *Mailbox) drop(m *Message) {
 	b.dropped++
 }
 
-// show gives every parked peek its copy of m, which is now the next message.
+// show gives every parked peek that waits for m, which has come, its copy.
 func (b *Mailbox) show(m *Message, done *Finished) {
-	for p := b.peekers.pop(); p != nil; p = b.peekers.pop() {
-		p.Handle.begin(p, m)
-		done.add(p)
+	for p := b.peekers.first; p != nil; {
+		next := p.next
+		if p.Handle.Only.admits(m) {
+			b.peekers.remove(p)
+			p.Handle.begin(p, m)
+			done.add(p)
+		}
+		p = next
 	}
 }
 
@@ -269,12 +308,14 @@ func (b *Mailbox) receive(now Time, r *Request) Finished {
 		return one(r)
 	}
 	var done Finished
-	if m := b.held.pop(); m != nil {
+	if m := b.held.find(r.Handle.Only); m != nil {
+		b.held.remove(m)
 		b.deliver(now, r, m, &done)
 		b.pump(now, &done)
 		return done
 	}
-	if s := b.senders.pop(); s != nil { // rendezvous
+	if s := b.senderFor(r.Handle.Only); s != nil { // rendezvous
+		b.senders.remove(s)
 		b.accept(now, s)
 		b.deliver(now, r, s.message, &done)
 		done.add(s)
@@ -289,13 +330,29 @@ func (b *Mailbox) receive(now Time, r *Request) Finished {
 	return done
 }
 
-// next is the message that the next receive would take, nil if there is none.
-func (b *Mailbox) next() *Message {
-	switch {
-	case b.held.first != nil:
-		return b.held.first
-	case b.senders.first != nil:
-		return b.senders.first.message
+// senderFor returns the parked sender whose message comes next of those that only
+// admits, nil if there is none.
+func (b *Mailbox) senderFor(only *Selector) *Request {
+	if only == nil && b.order == FIFO {
+		return b.senders.first
+	}
+	var next *Request
+	for s := b.senders.first; s != nil; s = s.next {
+		if only.admits(s.message) && (next == nil || b.order.rank(s.message) > b.order.rank(next.message)) {
+			next = s
+		}
+	}
+	return next
+}
+
+// next is the message that the next receive would take which only narrows, nil if there
+// is none.
+func (b *Mailbox) next(only *Selector) *Message {
+	if m := b.held.find(only); m != nil {
+		return m
+	}
+	if s := b.senderFor(only); s != nil {
+		return s.message
 	}
 	return nil
 }
@@ -304,7 +361,7 @@ func (b *Mailbox) peek(now Time, r *Request) Finished {
 	if r.Handle.resume(r) {
 		return one(r)
 	}
-	if m := b.next(); m != nil {
+	if m := b.next(r.Handle.Only); m != nil {
 		r.Handle.begin(r, m)
 		return one(r)
 	}
@@ -338,7 +395,7 @@ func (b *Mailbox) pump(now Time, done *Finished) {
 			done.add(s)
 			continue
 		}
-		if b.overflow == Block && b.receivers.empty() && !b.fits(int64(len(s.message.Data))) {
+		if b.overflow == Block && !b.fits(int64(len(s.message.Data))) {
 			return
 		}
 		b.senders.remove(s)
@@ -371,12 +428,13 @@ func (b *Mailbox) Return(now Time, r *Request) Finished {
 	}
 	m, h := r.message, r.Handle
 	r.took = false
-	if len(r.Data) < len(m.Data) && (h.msg != m || h.read > len(r.Data)) {
+	if len(r.Data) < len(r.shown.Data) && (h.msg != r.shown || h.read > len(r.Data)) {
 		return done // somebody who shares the handle has read on
 	}
-	h.forget(m)
+	h.forget(r.shown)
 	b.received--
-	if receiver := b.receivers.pop(); receiver != nil {
+	if receiver := b.receiverFor(m); receiver != nil {
+		b.receivers.remove(receiver)
 		b.deliver(now, receiver, m, &done)
 		return done
 	}
@@ -388,7 +446,7 @@ func (b *Mailbox) Return(now Time, r *Request) Finished {
 // Destroy implements Object.
 func (b *Mailbox) Destroy(now Time) Finished {
 	var done Finished
-	b.destroyed = true
+	b.destroyed, b.due = true, 0
 	for m := b.held.pop(); m != nil; m = b.held.pop() {
 		m.refund(b.ledger)
 	}
@@ -420,23 +478,38 @@ func (b *Mailbox) Ready(h *Handle) Events {
 		return In | Out | Err | Hup
 	}
 	var e Events
-	if h.Reads && (h.due() || b.next() != nil) {
+	if h.Reads && (h.due() || b.next(h.Only) != nil) {
 		e |= In
 	}
-	if h.Writes && b.writable() {
+	if h.Reads && (h.Only == nil || h.Only.urgent()) && b.held.outOfBand() {
+		e |= Pri
+	}
+	if h.Writes && b.writable(h) {
 		e |= Out
 	}
 	return e
 }
 
-func (b *Mailbox) writable() bool {
+func (b *Mailbox) writable(h *Handle) bool {
 	switch {
-	case b.overflow == DropOldest || b.overflow == DropNewest, !b.receivers.empty():
+	case b.overflow == DropOldest || b.overflow == DropNewest, h.Only.urgent(), b.awaited(h):
 		return true
 	case b.overflow == Block && !b.senders.empty():
 		return false
 	}
 	return b.fits(b.longest())
+}
+
+// awaited reports whether a receiver waits for what whoever opened h would send.
+func (b *Mailbox) awaited(h *Handle) bool {
+	if b.receivers.empty() {
+		return false
+	}
+	m := Message{Sender: Caller{Uid: h.opener}}
+	if h.Only != nil {
+		h.Only.label(&m)
+	}
+	return b.receiverFor(&m) != nil
 }
 
 // Policy implements Object.
@@ -450,6 +523,10 @@ func (b *Mailbox) Policy(name string) string {
 		return formatAmount(b.maxMessage)
 	case "overflow":
 		return b.overflow.String()
+	case "order":
+		return b.order.String()
+	case "ttl":
+		return FormatSpan(b.ttl)
 	}
 	panic("objects: mailbox has no policy " + name)
 }
@@ -480,6 +557,18 @@ func (b *Mailbox) SetPolicy(now Time, name, value string) (Finished, syscall.Err
 		if o, ok = parseOverflow(value); ok {
 			b.overflow = o
 		}
+	case "order":
+		var o Order
+		if o, ok = parseOrder(value); ok && o != b.order {
+			b.order = o
+			b.held.reorder(o)
+		}
+	case "ttl":
+		var span Time
+		if span, ok = ParseSpan(value); ok {
+			b.ttl = span
+			b.expire(now)
+		}
 	}
 	var done Finished
 	if !ok {
@@ -502,6 +591,7 @@ func (b *Mailbox) Stat() []Counter {
 		{"sent", b.sent},
 		{"received", b.received},
 		{"dropped", b.dropped},
+		{"expired", b.expired},
 		{"senders_waiting", int64(b.senders.n)},
 		{"receivers_waiting", int64(b.receivers.n + b.peekers.n)},
 		{"open_senders", b.openSenders},
@@ -527,21 +617,32 @@ func (b *Mailbox) Check() error {
 		if m.Seq == last {
 			return fmt.Errorf("message %d is held twice", m.Seq)
 		}
+		if m.rank != b.order.rank(m) || m.prev != nil && m.rank > m.prev.rank {
+			return fmt.Errorf("message %d of rank %d is out of order", m.Seq, m.rank)
+		}
+		if at := b.dies(m); b.ttl != Unbounded && at != 0 && (b.due == 0 || at < b.due) {
+			return fmt.Errorf("message %d expires at %d, unnoticed until %d", m.Seq, at, b.due)
+		}
 		n, bytes, last = n+1, bytes+int64(len(m.Data)), m.Seq
 	}
 	switch {
+	case b.held.numbers != nil && int64(len(b.held.numbers)) != n:
+		return fmt.Errorf("%d messages are numbered, %d held", len(b.held.numbers), n)
 	case n != b.held.n || bytes != b.held.bytes:
 		return fmt.Errorf("holds %d messages of %d bytes, counted %d of %d", n, bytes, b.held.n, b.held.bytes)
-	case b.receivers.n+b.peekers.n > 0 && n > 0:
-		return fmt.Errorf("%d receives wait beside %d messages", b.receivers.n+b.peekers.n, n)
-	case b.receivers.n > 0 && b.senders.n > 0:
-		return fmt.Errorf("%d receivers and %d senders wait for each other", b.receivers.n, b.senders.n)
 	case b.senders.n > 0 && b.overflow != Block:
 		return fmt.Errorf("%d senders wait under overflow %s", b.senders.n, b.overflow)
 	case b.senders.n > 0 && b.fits(int64(len(b.senders.first.message.Data))):
 		return fmt.Errorf("the first of %d senders waits though its message fits", b.senders.n)
 	case b.destroyed && n+int64(b.senders.n+b.receivers.n+b.peekers.n) > 0:
 		return fmt.Errorf("destroyed, but something is left")
+	}
+	for _, q := range []*queue{&b.receivers, &b.peekers} {
+		for r := q.first; r != nil; r = r.next {
+			if m := b.next(r.Handle.Only); m != nil {
+				return fmt.Errorf("a %s waits though message %q is there for it", r.Op, m.Data)
+			}
+		}
 	}
 	return nil
 }

@@ -16,14 +16,49 @@ import (
 type mailboxModel struct {
 	capacity, capacityBytes, maxMessage int64
 	overflow                            Overflow
+	order                               Order
+	ttl                                 Time
+	now                                 Time
 
-	held                        []string
+	held                        []*modelMessage // oldest first
+	seq                         int
 	senders, receivers, peekers []*modelRequest
 	destroyed                   bool
 
-	sent, received, dropped int64
+	sent, received, dropped, expired int64
 
 	done []*modelRequest // since the last step
+}
+
+type modelMessage struct {
+	text string
+	seq  int
+	sent Time
+	label
+	uid uint32
+}
+
+// A label is what a message is labelled with, or what an endpoint wants; want is empty
+// for one that takes all.
+type label struct {
+	want     string
+	priority int
+	topic    string
+	uid      uint32
+}
+
+func (l label) takes(m *modelMessage) bool {
+	switch l.want {
+	case "priority":
+		return m.want != "urgent" && m.priority == l.priority
+	case "topic":
+		return m.topic == l.topic
+	case "from":
+		return m.uid == l.uid
+	case "urgent":
+		return m.want == "urgent"
+	}
+	return true
 }
 
 type modelRequest struct {
@@ -34,16 +69,18 @@ type modelRequest struct {
 	size     int
 	offset   int64
 	data     string
+	message  *modelMessage // of a send
 
 	errno syscall.Errno
 	got   string
 	took  bool
-	whole string // the message it took
-	from  *modelRequest
+	whole *modelMessage // that it took
 }
 
 type modelHandle struct {
 	reads, writes, eof, seekable bool
+	only                         label
+	framed                       bool
 
 	text     string // the message being read
 	open     bool   // text is addressable
@@ -52,7 +89,20 @@ type modelHandle struct {
 	endIsDue bool
 }
 
+// message makes one that uid sends through h.
+func (h *modelHandle) message(text string, uid uint32) *modelMessage {
+	m := &modelMessage{text: text, uid: uid}
+	if h.only.want != "from" {
+		m.label = h.only
+	}
+	m.label.uid = 0
+	return m
+}
+
 func (h *modelHandle) begin(r *modelRequest, text string) {
+	if h.framed {
+		text = "<" + text + ">"
+	}
 	n := min(r.size, len(text))
 	r.got = text[:n]
 	h.open = n < len(text) || h.seekable && r.size <= seekBack
@@ -95,26 +145,87 @@ func (m *mailboxModel) longest() int64 {
 	return min(m.maxMessage, m.capacityBytes)
 }
 
-func (m *mailboxModel) bytes() int64 { return int64(len(strings.Join(m.held, ""))) }
+func (m *mailboxModel) bytes() (n int64) {
+	for _, h := range m.held {
+		n += int64(len(h.text))
+	}
+	return n
+}
+
+// before reports whether a comes before b, which is younger.
+func (m *mailboxModel) before(a, b *modelMessage) bool {
+	switch {
+	case (a.want == "urgent") != (b.want == "urgent"):
+		return a.want == "urgent"
+	case m.order == FIFO || a.want == "urgent":
+		return true
+	}
+	return a.priority >= b.priority
+}
+
+// expire drops what is too old.
+func (m *mailboxModel) expire() {
+	n := len(m.held)
+	m.held = slices.DeleteFunc(m.held, func(x *modelMessage) bool { return m.ttl != Unbounded && x.sent+m.ttl <= m.now })
+	if n -= len(m.held); n > 0 {
+		m.expired += int64(n)
+	}
+}
+
+// nextOf returns the index of the message in l that comes next of those that only takes.
+func (m *mailboxModel) nextOf(l []*modelMessage, only label) int {
+	next := -1
+	for i, x := range l {
+		if only.takes(x) && (next < 0 || !m.before(l[next], x)) {
+			next = i
+		}
+	}
+	return next
+}
+
+// oldest returns the index of the message that is dropped first.
+func (m *mailboxModel) oldest() int {
+	oldest := -1
+	for i, x := range m.held {
+		if x.want != "urgent" && (oldest < 0 || m.order == ByPriorities && x.priority < m.held[oldest].priority) {
+			oldest = i
+		}
+	}
+	return oldest
+}
+
+// receiver returns the index of the first receiver that may take x.
+func (m *mailboxModel) receiver(x *modelMessage) int {
+	return slices.IndexFunc(m.receivers, func(r *modelRequest) bool { return r.handle.only.takes(x) })
+}
+
+func (m *mailboxModel) accept(s *modelRequest) {
+	m.seq++
+	m.sent++
+	s.message.seq, s.message.sent = m.seq, m.now
+}
 
 func (m *mailboxModel) fits(n int64) bool {
 	return int64(len(m.held)) < m.capacity && n <= m.capacityBytes-m.bytes()
 }
 
-// show answers the waiting peeks: text is the next message now.
-func (m *mailboxModel) show(text string) {
-	for _, p := range m.peekers {
-		p.handle.begin(p, text)
+// show answers the peeks that wait for x, which has come.
+func (m *mailboxModel) show(x *modelMessage) {
+	m.peekers = slices.DeleteFunc(m.peekers, func(p *modelRequest) bool {
+		if !p.handle.only.takes(x) {
+			return false
+		}
+		p.handle.begin(p, x.text)
 		m.finish(p, 0)
-	}
-	m.peekers = nil
+		return true
+	})
 }
 
-// hand gives text to r.
-func (m *mailboxModel) hand(r *modelRequest, text string, from *modelRequest) {
+// hand gives x to r.
+func (m *mailboxModel) hand(r *modelRequest, x *modelMessage) {
 	m.received++
-	r.took, r.whole, r.from = true, text, from
-	r.handle.begin(r, text)
+	r.took, r.whole = true, x
+	r.handle.begin(r, x.text)
 	m.finish(r, 0)
 	m.receivers = slices.DeleteFunc(m.receivers, func(p *modelRequest) bool {
 		if p.handle != r.handle || !p.handle.left() {
@@ -126,9 +237,11 @@ func (m *mailboxModel) hand(r *modelRequest, text string, from *modelRequest) {
 	})
 }
 
-func shift[T any](s *[]T) T {
-	x := (*s)[0]
-	*s = slices.Clone((*s)[1:])
+func shift[T any](s *[]T) T { return take(s, 0) }
+
+func take[T any](s *[]T, i int) T {
+	x := (*s)[i]
+	*s = slices.Delete(slices.Clone(*s), i, i+1)
 	return x
 }
 
@@ -136,57 +249,66 @@ func shift[T any](s *[]T) T {
 func (m *mailboxModel) settle() {
 	for len(m.senders) > 0 {
 		s := m.senders[0]
+		// Only the youngest sender can be one for whom somebody waits.
+		if last := m.senders[len(m.senders)-1]; m.receiver(last.message) >= 0 || last.message.want == "urgent" {
+			s = last
+		}
+		shift := func(l *[]*modelRequest) {
+			*l = slices.DeleteFunc(slices.Clone(*l), func(p *modelRequest) bool { return p == s })
+		}
 		switch {
 		case int64(len(s.data)) > m.longest():
 			shift(&m.senders)
 			m.finish(s, syscall.EMSGSIZE)
-		case len(m.receivers) > 0:
+		case m.receiver(s.message) >= 0:
 			shift(&m.senders)
-			m.sent++
-			m.show(s.data)
-			m.hand(shift(&m.receivers), s.data, s)
+			m.accept(s)
+			m.show(s.message)
+			m.hand(take(&m.receivers, m.receiver(s.message)), s.message)
 			m.finish(s, 0)
-		case m.fits(int64(len(s.data))):
+		case m.fits(int64(len(s.data))) || s.message.want == "urgent":
 			shift(&m.senders)
-			m.sent++
-			m.held = append(m.held, s.data)
-			m.show(m.held[0])
+			m.accept(s)
+			m.held = append(m.held, s.message)
+			m.show(s.message)
 			m.finish(s, 0)
 		case m.overflow == Block && s.nonblock:
 			shift(&m.senders)
 			m.finish(s, syscall.EAGAIN)
 		case m.overflow == Block:
-			if len(m.held) == 0 {
-				m.show(s.data)
-			}
 			if last := m.senders[len(m.senders)-1]; last.nonblock {
 				m.senders = m.senders[:len(m.senders)-1]
 				m.finish(last, syscall.EAGAIN)
+			} else {
+				m.show(last.message)
 			}
 			return
 		case m.overflow == Fail:
 			shift(&m.senders)
 			m.finish(s, syscall.EAGAIN)
-		case m.overflow == DropOldest && len(m.held) > 0:
-			shift(&m.held)
+		case m.overflow == DropOldest && m.oldest() >= 0:
+			take(&m.held, m.oldest())
 			m.dropped++
 		default:
 			shift(&m.senders)
-			m.sent++
+			m.accept(s)
 			m.dropped++
 			m.finish(s, 0)
 		}
 	}
 }
 
-func (m *mailboxModel) next() (string, bool) {
-	switch {
-	case len(m.held) > 0:
-		return m.held[0], true
-	case len(m.senders) > 0:
-		return m.senders[0].data, true
+// next finds what a receive that only narrows would take: among what is held, or what
+// a sender offers.
+func (m *mailboxModel) next(only label) (held, sender int) {
+	if held = m.nextOf(m.held, only); held >= 0 {
+		return held, -1
 	}
-	return "", false
+	var offers []*modelMessage
+	for _, s := range m.senders {
+		offers = append(offers, s.message)
+	}
+	return -1, m.nextOf(offers, only)
 }
 
 func (m *mailboxModel) submit(r *modelRequest) {
@@ -206,16 +328,16 @@ func (m *mailboxModel) submit(r *modelRequest) {
 		m.senders = append(m.senders, r)
 		m.settle()
 	case Receive:
-		switch _, ok := m.next(); {
+		switch held, sender := m.next(r.handle.only); {
 		case r.handle.unfinished(r):
 			m.finish(r, 0)
-		case ok && len(m.held) > 0:
-			m.hand(r, shift(&m.held), nil)
+		case held >= 0:
+			m.hand(r, take(&m.held, held))
 			m.settle()
-		case ok:
-			s := shift(&m.senders)
-			m.sent++
-			m.hand(r, s.data, s)
+		case sender >= 0:
+			s := take(&m.senders, sender)
+			m.accept(s)
+			m.hand(r, s.message)
 			m.finish(s, 0)
 			m.settle()
 		case r.nonblock:
@@ -224,11 +346,14 @@ func (m *mailboxModel) submit(r *modelRequest) {
 			m.receivers = append(m.receivers, r)
 		}
 	case Peek:
-		switch text, ok := m.next(); {
+		switch held, sender := m.next(r.handle.only); {
 		case r.handle.unfinished(r):
 			m.finish(r, 0)
-		case ok:
-			r.handle.begin(r, text)
+		case held >= 0:
+			r.handle.begin(r, m.held[held].text)
+			m.finish(r, 0)
+		case sender >= 0:
+			r.handle.begin(r, m.senders[sender].data)
 			m.finish(r, 0)
 		case r.nonblock:
 			m.finish(r, syscall.EAGAIN)
@@ -262,8 +387,8 @@ func (m *mailboxModel) giveBack(r *modelRequest) {
 	r.took = false
 	r.handle.open, r.handle.endIsDue = false, false
 	m.received--
-	if len(m.receivers) > 0 {
-		m.hand(shift(&m.receivers), r.whole, nil)
+	if i := m.receiver(r.whole); i >= 0 {
+		m.hand(take(&m.receivers, i), r.whole)
 		return
 	}
 	m.held = slices.Insert(m.held, 0, r.whole)
@@ -286,12 +411,17 @@ func (m *mailboxModel) ready(h *modelHandle) Events {
 		return In | Out | Err | Hup
 	}
 	var e Events
-	if _, ok := m.next(); h.reads && (ok || h.endIsDue || h.left() || h.open && h.eof) {
+	held, sender := m.next(h.only)
+	if h.reads && slices.ContainsFunc(m.held, func(x *modelMessage) bool { return x.want == "urgent" }) &&
+		(h.only.want == "" || h.only.want == "urgent") {
+		e |= Pri
+	}
+	if ok := held >= 0 || sender >= 0; h.reads && (ok || h.endIsDue || h.left() || h.open && h.eof) {
 		e |= In
 	}
 	var writable bool
 	switch {
-	case m.overflow == DropOldest || m.overflow == DropNewest || len(m.receivers) > 0:
+	case m.overflow == DropOldest || m.overflow == DropNewest || m.receiver(h.message("", 0)) >= 0 || h.only.want == "urgent":
 		writable = true
 	case m.overflow == Block && len(m.senders) > 0:
 	default:
@@ -333,15 +463,35 @@ type comparison struct {
 func newComparison(t testing.TB) *comparison {
 	c := &comparison{t: t, requests: map[*Request]*modelRequest{}}
 	c.real = NewMailbox(&c.book)
-	c.model = &mailboxModel{capacity: DefaultCapacity, capacityBytes: DefaultCapacityBytes, maxMessage: MaxMessage}
+	c.model = &mailboxModel{capacity: DefaultCapacity, capacityBytes: DefaultCapacityBytes, maxMessage: MaxMessage, ttl: Unbounded}
 	for i := range 6 {
 		h := &Handle{Reads: i != 4, Writes: i > 2, EOF: i&1 != 0, Seekable: i&2 != 0}
-		c.handles = append(c.handles, h)
-		c.modelHandles = append(c.modelHandles, &modelHandle{reads: h.Reads, writes: h.Writes, eof: h.EOF, seekable: h.Seekable})
-		r := &Request{Op: Open, Handle: h}
-		c.real.Submit(0, r)
+		c.add(h, label{})
 	}
+	for _, e := range []struct {
+		only Selector
+		label
+	}{
+		{Selector{By: ByPriority, Priority: 5}, label{want: "priority", priority: 5}},
+		{Selector{By: ByPriority}, label{want: "priority"}},
+		{Selector{By: ByTopic, Topic: "t"}, label{want: "topic", topic: "t"}},
+		{Selector{By: BySender, Sender: 1}, label{want: "from", uid: 1}},
+		{Selector{By: ByUrgency}, label{want: "urgent"}},
+	} {
+		c.add(&Handle{Reads: true, Writes: e.want != "from", EOF: true, Only: &e.only}, e.label)
+	}
+	c.add(&Handle{Reads: true, Writes: true, Seekable: true, EOF: true, Render: framed}, label{})
+	c.modelHandles[len(c.handles)-1].framed = true
 	return c
+}
+
+// framed is a rendering of messages.
+func framed(m *Message) []byte { return []byte("<" + string(m.Data) + ">") }
+
+func (c *comparison) add(h *Handle, only label) {
+	c.handles = append(c.handles, h)
+	c.modelHandles = append(c.modelHandles, &modelHandle{reads: h.Reads, writes: h.Writes, eof: h.EOF, seekable: h.Seekable, only: only})
+	c.real.Submit(0, &Request{Op: Open, Handle: h})
 }
 
 func (c *comparison) fatalf(format string, args ...any) {
@@ -356,16 +506,21 @@ func (c *comparison) logf(format string, args ...any) {
 func (c *comparison) submit(op Op, h int, nonblock bool, data string, size int, offset int64) {
 	c.ids++
 	c.answered()
-	r := &Request{Op: op, Handle: c.handles[h], Nonblock: nonblock, Size: size, Offset: offset, Caller: Caller{Pid: uint32(c.ids)}}
+	r := &Request{Op: op, Handle: c.handles[h], Nonblock: nonblock, Size: size, Offset: offset, Caller: Caller{Pid: uint32(c.ids), Uid: uint32(c.ids % 2)}}
 	if op == Send {
 		r.Data = []byte(data)
 		c.borrowed = r.Data
 	}
 	m := &modelRequest{id: c.ids, op: op, handle: c.modelHandles[h], nonblock: nonblock, data: data, size: size, offset: offset}
+	m.message = c.modelHandles[h].message(data, r.Caller.Uid)
 	c.requests[r] = m
 	c.outstanding = append(c.outstanding, r)
 	c.logf("#%d %s handle %d nonblock %v data %q size %d offset %d", c.ids, op, h, nonblock, data, size, offset)
 	done := c.real.Submit(c.now, r)
+	if !c.model.destroyed {
+		c.model.expire()
+		c.model.settle()
+	}
 	c.model.submit(m)
 	c.compare(done)
 }
@@ -437,7 +592,8 @@ func (c *comparison) compare(done Finished) {
 	}
 	for _, s := range c.real.Stat() {
 		want, ok := map[string]int64{
-			"sent": c.model.sent, "received": c.model.received, "dropped": c.model.dropped,
+			"expired": c.model.expired,
+			"sent":    c.model.sent, "received": c.model.received, "dropped": c.model.dropped,
 			"senders_waiting":   int64(len(c.model.senders)),
 			"receivers_waiting": int64(len(c.model.receivers) + len(c.model.peekers)),
 		}[s.Name]
@@ -468,6 +624,22 @@ func (c *comparison) cancel(i int, cause syscall.Errno) {
 	c.logf("cancel #%d", c.requests[r].id)
 	done := c.real.Cancel(c.now, r, cause)
 	c.model.cancel(c.requests[r], cause)
+	c.compare(done)
+}
+
+func (c *comparison) discard(seq uint64) {
+	c.answered()
+	c.logf("discard %d", seq)
+	done, errno := c.real.Discard(c.now, seq)
+	i := slices.IndexFunc(c.model.held, func(x *modelMessage) bool { return uint64(x.seq) == seq })
+	if i >= 0 {
+		take(&c.model.held, i)
+		c.model.dropped++
+		c.model.settle()
+	}
+	if errno != 0 != (i < 0) {
+		c.fatalf("discard %d = %v; it is at %d", seq, errno, i)
+	}
 	c.compare(done)
 }
 
@@ -506,6 +678,15 @@ func (c *comparison) setPolicy(name, value string) {
 		c.model.maxMessage = min(n, MaxMessage)
 	case "overflow":
 		c.model.overflow, _ = parseOverflow(value)
+	case "ttl":
+		c.model.ttl, _ = ParseSpan(value)
+		c.model.expire()
+	case "order":
+		o, _ := parseOrder(value)
+		if o == FIFO && c.model.order != o {
+			slices.SortStableFunc(c.model.held, func(a, b *modelMessage) int { return a.seq - b.seq })
+		}
+		c.model.order = o
 	}
 	c.model.settle()
 	c.compare(done)
@@ -515,7 +696,19 @@ func (c *comparison) setPolicy(name, value string) {
 func (c *comparison) step(choose func(n int) int) {
 	pick := func(s ...string) string { return s[choose(len(s))] }
 	c.now++
-	h := choose(len(c.handles))
+	c.model.now = c.now
+	if late := choose(2) == 0; !late && c.real.Deadline() != 0 && c.real.Deadline() <= c.now {
+		c.answered()
+		c.logf("time passes")
+		done := c.real.Expire(c.now)
+		c.model.expire()
+		c.model.settle()
+		c.compare(done)
+	}
+	h := choose(6)
+	if choose(2) == 0 {
+		h = choose(len(c.handles))
+	}
 	data := string(rune('a'+c.ids%26)) + strings.Repeat(string(rune('a'+c.ids%26)), []int{0, 1, 2, 4, 9, 70}[choose(6)])
 	if choose(12) == 0 {
 		data = ""
@@ -532,8 +725,10 @@ func (c *comparison) step(choose func(n int) int) {
 		c.submit(Receive, h, choose(3) == 0, "", size, offset)
 	case k < 20:
 		c.submit(Peek, h, choose(3) == 0, "", size, offset)
-	case k < 21:
+	case k < 21 && choose(2) == 0:
 		c.submit(Flush, h, false, "", 0, 0)
+	case k < 21:
+		c.discard(uint64(choose(c.model.seq + 2)))
 	case k < 24:
 		if len(c.outstanding) > 0 {
 			c.cancel(choose(len(c.outstanding)), []syscall.Errno{syscall.EINTR, syscall.ETIMEDOUT}[choose(2)])
@@ -542,6 +737,10 @@ func (c *comparison) step(choose func(n int) int) {
 		if len(c.last) > 0 {
 			c.giveBack(choose(len(c.last)))
 		}
+	case k < 27 && choose(4) == 0:
+		c.setPolicy("ttl", pick("1ns", "5ns", "20ns", "max", "max"))
+	case k < 28 && choose(3) == 0:
+		c.setPolicy("order", pick("fifo", "priority"))
 	case k < 28:
 		c.setPolicy("overflow", pick("block", "block", "fail", "drop-oldest", "drop-newest"))
 	case k < 30:
@@ -552,10 +751,11 @@ func (c *comparison) step(choose func(n int) int) {
 		if choose(2) == 0 {
 			c.setPolicy("max_message", pick("1", "4", "80", "max"))
 		} else if !slices.ContainsFunc(c.outstanding, func(r *Request) bool { return r.Handle == c.handles[h] }) {
-			flags := *c.modelHandles[h]
+			flags, only, render := *c.modelHandles[h], c.handles[h].Only, c.handles[h].Render
 			c.submit(Close, h, false, "", 0, 0)
 			c.handles[h].Reads, c.handles[h].Writes, c.handles[h].EOF, c.handles[h].Seekable = flags.reads, flags.writes, flags.eof, flags.seekable
-			*c.modelHandles[h] = modelHandle{reads: flags.reads, writes: flags.writes, eof: flags.eof, seekable: flags.seekable}
+			c.handles[h].Only, c.handles[h].Render = only, render
+			*c.modelHandles[h] = modelHandle{reads: flags.reads, writes: flags.writes, eof: flags.eof, seekable: flags.seekable, only: flags.only, framed: flags.framed}
 			c.real.Submit(c.now, &Request{Op: Open, Handle: c.handles[h]})
 		}
 	}

@@ -1,6 +1,11 @@
 package objects
 
-import "syscall"
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+	"syscall"
+)
 
 // inlineData is the longest message, in bytes, that is kept within its Message:
 // one allocation instead of two.
@@ -13,8 +18,14 @@ type Message struct {
 	Sender Caller
 	Sent   Time
 
-	borrowed   bool // Data belongs to the driver
-	charged    bool // booked in the ledger
+	// What its endpoint labelled it with.
+	Topic    string // "" if it has none
+	Priority uint8
+	Urgent   bool
+
+	borrowed   bool  // Data belongs to the driver
+	charged    bool  // booked in the ledger
+	rank       uint8 // in the list that it is in
 	prev, next *Message
 	inline     [inlineData]byte
 }
@@ -49,38 +60,95 @@ func (m *Message) refund(l Ledger) {
 	}
 }
 
-// A messageList is a queue of messages, oldest first.
+// A messageList is a queue of messages in the order in which they are to be received:
+// by rank, the highest first, and within one rank first come, first served. Where all
+// have rank 0, as they have unless a label says otherwise, it is a plain list.
 type messageList struct {
 	first, last *Message
 	n           int64
 	bytes       int64
+	ranks       *ranks // nil as long as there has been none but 0
+
+	// numbers finds messages by their Seq. It is nil unless somebody has asked since
+	// the list was last empty.
+	numbers map[uint64]*Message
 }
 
-func (l *messageList) push(m *Message) {
-	m.prev, m.next = l.last, nil
-	if l.last == nil {
-		l.first = m
-	} else {
-		l.last.next = m
+// ranks says where each rank above 0 ends.
+type ranks struct {
+	used uint64 // a bit for each that has messages
+	ends [outOfBand + 1]*Message
+}
+
+// above returns the last message that ranks higher than rank, nil if there is none.
+func (l *messageList) above(rank uint8) *Message {
+	if l.ranks == nil {
+		return nil
 	}
-	l.last = m
-	l.n++
-	l.bytes += int64(len(m.Data))
+	if higher := l.ranks.used >> (rank + 1); higher != 0 {
+		return l.ranks.ends[int(rank)+1+bits.TrailingZeros64(higher)]
+	}
+	return nil
 }
 
-func (l *messageList) pushFront(m *Message) {
-	m.prev, m.next = nil, l.first
-	if l.first == nil {
+// push adds m behind those of its rank.
+func (l *messageList) push(m *Message, rank uint8) {
+	m.rank = rank
+	if rank == 0 {
+		l.insert(m, l.last)
+		return
+	}
+	if l.ranks == nil {
+		l.ranks = new(ranks)
+	}
+	if l.ranks.used&(1<<rank) != 0 {
+		l.insert(m, l.ranks.ends[rank])
+	} else {
+		l.insert(m, l.above(rank))
+	}
+	l.ranks.used |= 1 << rank
+	l.ranks.ends[rank] = m
+}
+
+// pushFront adds m before those of its rank.
+func (l *messageList) pushFront(m *Message, rank uint8) {
+	if rank > 0 && (l.ranks == nil || l.ranks.used&(1<<rank) == 0) {
+		l.push(m, rank)
+		return
+	}
+	m.rank = rank
+	l.insert(m, l.above(rank))
+}
+
+// insert adds m after the message at, or as the first if that is nil.
+func (l *messageList) insert(m, at *Message) {
+	m.prev = at
+	if at == nil {
+		m.next, l.first = l.first, m
+	} else {
+		m.next, at.next = at.next, m
+	}
+	if m.next == nil {
 		l.last = m
 	} else {
-		l.first.prev = m
+		m.next.prev = m
 	}
-	l.first = m
 	l.n++
 	l.bytes += int64(len(m.Data))
+	if l.numbers != nil {
+		l.numbers[m.Seq] = m
+	}
 }
 
 func (l *messageList) remove(m *Message) {
+	if m.rank > 0 && l.ranks.ends[m.rank] == m {
+		l.ranks.ends[m.rank] = nil
+		if m.prev != nil && m.prev.rank == m.rank {
+			l.ranks.ends[m.rank] = m.prev
+		} else {
+			l.ranks.used &^= 1 << m.rank
+		}
+	}
 	if m.prev == nil {
 		l.first = m.next
 	} else {
@@ -94,13 +162,68 @@ func (l *messageList) remove(m *Message) {
 	m.prev, m.next = nil, nil
 	l.n--
 	l.bytes -= int64(len(m.Data))
+	if l.numbers != nil {
+		delete(l.numbers, m.Seq)
+		if l.n == 0 {
+			l.numbers = nil
+		}
+	}
 }
 
-// pop takes the oldest message, nil if there is none.
+// numbered returns the message of that Seq, nil if it is not in l.
+func (l *messageList) numbered(seq uint64) *Message {
+	if l.numbers == nil && l.first != nil {
+		l.numbers = make(map[uint64]*Message)
+		for m := l.first; m != nil; m = m.next {
+			l.numbers[m.Seq] = m
+		}
+	}
+	return l.numbers[seq]
+}
+
+// pop takes the first message, nil if there is none.
 func (l *messageList) pop() *Message {
 	m := l.first
 	if m != nil {
 		l.remove(m)
 	}
 	return m
+}
+
+// find returns the first message that only admits, nil if there is none.
+func (l *messageList) find(only *Selector) *Message {
+	m := l.first
+	for m != nil && !only.admits(m) {
+		m = m.next
+	}
+	return m
+}
+
+// outOfBand reports whether an urgent message is in l.
+func (l *messageList) outOfBand() bool { return l.first != nil && l.first.Urgent }
+
+// oldest returns the oldest message of the lowest rank, which is what goes first to
+// make room. Urgent messages do not.
+func (l *messageList) oldest() *Message {
+	switch {
+	case l.last == nil || l.last.Urgent:
+		return nil
+	case l.above(l.last.rank) == nil:
+		return l.first
+	}
+	return l.above(l.last.rank).next
+}
+
+// reorder gives each message the rank it has under o.
+func (l *messageList) reorder(o Order) {
+	var all []*Message
+	for m := l.pop(); m != nil; m = l.pop() {
+		all = append(all, m)
+	}
+	if o == FIFO {
+		slices.SortStableFunc(all, func(a, b *Message) int { return cmp.Compare(a.Seq, b.Seq) })
+	}
+	for _, m := range all {
+		l.push(m, o.rank(m))
+	}
 }

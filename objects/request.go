@@ -97,6 +97,7 @@ type Request struct {
 	// Tag is the driver's. Objects do not look at it.
 	Tag any
 
+	shown      *Message // what of it the process sees, the message itself unless it is rendered
 	message    *Message // what a parked send offers, what a finished receive took
 	took       bool     // a finished receive that took message off the queue, or a wait that took units
 	units      int64    // what a Wait or Post moves; the bytes that a parked Write still offers
@@ -141,6 +142,16 @@ func (f *Finished) add(r *Request) {
 		f.last.next = r
 	}
 	f.last = r
+}
+
+// append adds the requests of g behind those of f.
+func (f *Finished) append(g Finished) {
+	switch {
+	case f.last == nil:
+		*f = g
+	case g.first != nil:
+		f.last.next, f.last = g.first, g.last
+	}
 }
 
 // Empty reports whether nothing has finished.

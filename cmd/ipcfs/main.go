@@ -58,7 +58,13 @@ poll, from any language.`,
 	root.AddCommand(
 		mountCommand(),
 		umountCommand(),
+		lsCommand(),
+		rmCommand(),
+		waitersCommand(),
+		traceCommand(),
+		topCommand(),
 		simulateCommand(),
+		simulatedProcessCommand(),
 		versionCommand(),
 	)
 	return root

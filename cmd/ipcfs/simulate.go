@@ -6,16 +6,20 @@ import (
 	"io"
 	"os"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/live"
 )
 
 func simulateCommand() *cobra.Command {
 	var o kernelsim.SimulateOptions
 	var seed uint64
-	var list, source, costs bool
+	var list, source, costs, calibrated bool
+	var on string
+	var time time.Duration
 	cmd := &cobra.Command{
 		Use:   "simulate [flags] SCENARIO",
 		Short: "Show what can happen between processes, before running them",
@@ -27,10 +31,12 @@ with the program.
 Without a flag the processes take turns. --seed makes a random run, the same for
 the same seed. --explore goes through all runs within its bounds, and prints the
 shortest one that leads to a deadlock, to starvation or to an assertion that does
-not hold. The exit status is 1 if the outcome is not what the scenario expects.`,
+not hold. --on DIR runs it with real processes on the ipcfs mounted at DIR, where
+--seed makes random choices and lets the scenario's faults happen. The exit status
+is 1 if the outcome is not what the scenario expects.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
-			case list || costs:
+			case list || costs || calibrated:
 				return noArguments(cmd, args)
 			case len(args) != 1:
 				return usageError{cmd.CommandPath(), errors.New("simulate: which scenario? --list names those that come with the program")}
@@ -42,6 +48,8 @@ not hold. The exit status is 1 if the outcome is not what the scenario expects.`
 			switch {
 			case list:
 				return listScenarios(w)
+			case calibrated:
+				return calibrate(w, on)
 			case costs:
 				return kernelsim.WriteCosts(w)
 			}
@@ -56,6 +64,9 @@ not hold. The exit status is 1 if the outcome is not what the scenario expects.`
 			if cmd.Flags().Changed("seed") {
 				o.Seed = &seed
 			}
+			if on != "" {
+				return simulateOn(cmd.Context(), w, on, file, text, live.Options{Seed: o.Seed, Time: time, Operations: o.Steps}, o)
+			}
 			return kernelsim.Simulate(w, file, text, o)
 		},
 	}
@@ -65,10 +76,16 @@ not hold. The exit status is 1 if the outcome is not what the scenario expects.`
 	f.IntVar(&o.States, "states", 0, fmt.Sprintf("bound --explore to so many states (default %d)", kernelsim.DefaultStates))
 	f.IntVar(&o.Steps, "steps", 0, fmt.Sprintf("bound a run to so many steps (default %d)", kernelsim.DefaultSteps))
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
+	f.BoolVar(&o.SVG, "svg", false, "print a drawing of the timeline")
 	f.BoolVar(&list, "list", false, "list the scenarios that come with the program")
 	f.BoolVar(&source, "source", false, "print the scenario instead of running it")
 	f.BoolVar(&costs, "costs", false, "print what a message costs by each mechanism: crossings, copies, switches")
+	f.BoolVar(&calibrated, "calibrate", false, "measure what they cost on this machine, beside what the counts predict; with --on also an ipcfs mailbox")
+	f.StringVar(&on, "on", "", "run it with real processes on the ipcfs mounted at `DIR`")
+	f.DurationVar(&time, "time", live.DefaultTime, "end a run with --on that goes on after `DURATION`")
 	cmd.MarkFlagsMutuallyExclusive("seed", "explore")
+	cmd.MarkFlagsMutuallyExclusive("on", "explore")
+	cmd.MarkFlagsMutuallyExclusive("json", "svg")
 	return cmd
 }
 

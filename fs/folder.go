@@ -1,0 +1,176 @@
+package fs
+
+import (
+	"hash/fnv"
+	"io"
+	"syscall"
+	"time"
+
+	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// A folder is a directory among an object's files. Its members are files that are not
+// made: each name that makes sense is there when somebody asks for it.
+type folder struct {
+	name string
+	mode uint32 // permissions of a new one
+
+	// own gives each member an owner and a mode of its own, for good. Otherwise members
+	// have their folder's, so that sharing them is a chmod of it, and are forgotten
+	// when the kernel forgets them.
+	own bool
+
+	member func(o *object, name string) *spec // nil: there is none of that name
+	list   func(o *object) []string           // the names to show
+
+	// What unlink(2) and rename(2) of a member do, in the name of uid; EPERM if they are
+	// nil. to has the same folder in another object, or is d. No lock is held.
+	remove func(f *FS, d *folderDir, uid uint32, name string) syscall.Errno
+	move   func(f *FS, d, to *folderDir, uid uint32, name string) syscall.Errno
+}
+
+// A folderDir is the folder of one object.
+type folderDir struct {
+	inode
+	object  *object
+	folder  *folder
+	members map[string]*file
+}
+
+// folderFor returns the object's i-th folder, which is made when it is first asked for.
+// FS.mu is held.
+func (o *object) folderFor(i int) *folderDir {
+	p := o.kind.p
+	if o.folders == nil {
+		o.folders = make([]*folderDir, len(p.folders))
+	}
+	if o.folders[i] == nil {
+		owner := o.entry().base()
+		o.folders[i] = &folderDir{
+			inode: inode{ino: o.fileIno(len(p.files) + i), mode: fuse.S_IFDIR | p.folders[i].mode,
+				uid: owner.uid, gid: owner.gid, ctime: o.dir.ctime, gone: o.dir.gone},
+			object:  o,
+			folder:  &p.folders[i],
+			members: make(map[string]*file),
+		}
+	}
+	return o.folders[i]
+}
+
+func (d *folderDir) attr(out *fuse.Attr) { setTimes(out, d.object.held()) }
+
+func (d *folderDir) child(name string) entry {
+	if e := d.members[name]; e != nil {
+		if e.spec.lives == nil || e.spec.lives(d.object) {
+			return e
+		}
+		e.gone = true
+	}
+	s := d.folder.member(d.object, name)
+	if s == nil {
+		return nil
+	}
+	s.name = name
+	e := &file{
+		inode:  inode{ino: d.memberIno(name), mode: fuse.S_IFREG | s.mode, uid: d.uid, gid: d.gid, ctime: d.ctime, gone: d.gone},
+		object: d.object,
+		spec:   s,
+		folder: d,
+	}
+	d.members[name] = e
+	return e
+}
+
+func (d *folderDir) list() []fuse.DirEntry {
+	var l []fuse.DirEntry
+	for _, name := range d.folder.list(d.object) {
+		l = append(l, fuse.DirEntry{Name: name, Ino: d.memberIno(name), Mode: fuse.S_IFREG})
+	}
+	return l
+}
+
+// memberIno is the inode number of the member called name, which is the same whenever
+// somebody asks. Members have a range of their own, large enough to leave it to a hash.
+func (d *folderDir) memberIno(name string) uint64 {
+	const firstMemberIno = 1 << 62
+	h := fnv.New64a()
+	for shift := 0; shift < 64; shift += 8 {
+		_, _ = h.Write([]byte{byte(d.ino >> shift)})
+	}
+	_, _ = io.WriteString(h, name)
+	return firstMemberIno | h.Sum64()>>2
+}
+
+// borrowed reports whether e's owner and mode are its folder's.
+func (e *file) borrowed() bool { return e.folder != nil && !e.folder.folder.own }
+
+// borrow shows the folder's owner and mode as e's, as far as they make sense for it.
+func (e *file) borrow(out *fuse.Attr) {
+	out.Uid, out.Gid = e.folder.uid, e.folder.gid
+	out.Mode = fuse.S_IFREG | e.folder.mode&e.spec.mode
+}
+
+// forgotten is called when the kernel has forgotten the last node of e.
+func (e *file) forgotten() {
+	if e.borrowed() && e.folder.members[e.spec.name] == e {
+		delete(e.folder.members, e.spec.name)
+	}
+}
+
+// mayChange is 0 if what in asks for can be changed of e. EPERM: it is its folder's.
+func mayChange(e entry, in *fuse.SetAttrIn) syscall.Errno {
+	const owned = fuse.FATTR_MODE | fuse.FATTR_UID | fuse.FATTR_GID
+	if e, ok := e.(*file); ok && e.borrowed() && in.Valid&owned != 0 {
+		return syscall.EPERM
+	}
+	return 0
+}
+
+// folderAt returns the folder that node id is, nil if it is none.
+func (f *FS) folderAt(id uint64) *folderDir {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := f.nodes[id]; n != nil {
+		d, _ := n.entry.(*folderDir)
+		return d
+	}
+	return nil
+}
+
+// left notes that the member of d called name is there no more.
+func (f *FS) left(d *folderDir, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e := d.members[name]; e != nil {
+		e.gone = true
+		delete(d.members, name)
+	}
+	d.ctime = time.Now()
+}
+
+// moveMember is the rename(2) of a member of from. EXDEV makes mv(1) copy and remove.
+func (f *FS) moveMember(in *fuse.RenameIn, from *folderDir, name string) syscall.Errno {
+	to := f.folderAt(in.Newdir)
+	switch {
+	case in.Flags&^renameNoReplace != 0:
+		return syscall.EINVAL
+	case from.folder.move == nil, to != nil && to.folder != from.folder:
+		return syscall.EPERM
+	case to == nil:
+		return syscall.EXDEV
+	}
+	return from.folder.move(f, from, to, in.Caller.Uid, name)
+}
+
+// messages returns what the mailbox o holds.
+func (o *object) messages() []*objects.Message {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var l []*objects.Message
+	for m := range o.impl.(*objects.Mailbox).Messages() {
+		l = append(l, m)
+	}
+	return l
+}

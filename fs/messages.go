@@ -1,0 +1,137 @@
+package fs
+
+import (
+	"strconv"
+	"syscall"
+	"time"
+
+	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// messagesFolder shows each message that a mailbox holds as a file: reading it takes
+// nothing, unlink(2) discards it, and rename(2) into another such folder sends it there.
+var messagesFolder = folder{
+	name: "messages", mode: 0o700, member: messageFile, list: sequenceNumbers,
+	remove: discardMessage, move: transferMessage,
+}
+
+// message returns the message that is called name, nil if it is not held.
+func (o *object) message(name string) *objects.Message {
+	seq, ok := number(name, 64)
+	if !ok {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.impl.(*objects.Mailbox).Message(seq)
+}
+
+// messageFile is a file as its sender left it: theirs, and of the time it was sent. Who
+// may search the folder may read it.
+func messageFile(o *object, name string) *spec {
+	m := o.message(name)
+	if m == nil {
+		return nil
+	}
+	sender, sent, size := m.Sender, time.Unix(0, int64(m.Sent)), uint64(len(m.Data))
+	return &spec{
+		mode: 0o444,
+		attr: func(out *fuse.Attr) {
+			out.Uid, out.Gid, out.Size = sender.Uid, sender.Gid, size
+			out.SetTimes(&sent, &sent, &sent)
+		},
+		lives: func(o *object) bool { return o.message(name) != nil },
+		fixed: true,
+		show: func(_ *FS, o *object) []byte {
+			m := o.message(name)
+			if m == nil {
+				return nil
+			}
+			return m.Data // which does not change
+		},
+	}
+}
+
+func sequenceNumbers(o *object) []string {
+	var names []string
+	for _, seq := range o.sequence() {
+		names = append(names, strconv.FormatUint(seq, 10))
+	}
+	return names
+}
+
+// sequence is the numbers of what the mailbox o holds.
+func (o *object) sequence() (l []uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for m := range o.impl.(*objects.Mailbox).Messages() {
+		l = append(l, m.Seq)
+	}
+	return l
+}
+
+// mayTake is 0 if uid may take the message called name out of d. EPERM, as for other
+// names: neither its sender, nor the owner of the folder, nor privileged. FS.mu is held.
+func (d *folderDir) mayTake(uid uint32, name string) syscall.Errno {
+	m := d.object.message(name)
+	switch {
+	case m == nil:
+		return syscall.ENOENT
+	case uid != 0 && uid != d.uid && uid != m.Sender.Uid:
+		return syscall.EPERM
+	}
+	return 0
+}
+
+func discardMessage(f *FS, d *folderDir, uid uint32, name string) syscall.Errno {
+	f.mu.Lock()
+	errno := d.mayTake(uid, name)
+	f.mu.Unlock()
+	if errno != 0 {
+		return errno
+	}
+	seq, _ := number(name, 64)
+	o := d.object
+	o.mu.Lock()
+	done, errno := o.impl.(*objects.Mailbox).Discard(f.now(), seq)
+	wake := o.woken()
+	o.mu.Unlock()
+	f.finish(done)
+	f.wake(wake)
+	f.left(d, name)
+	return errno
+}
+
+// transferMessage sends the message called name to the mailbox of another folder, where
+// it gets the next number, whatever it was to be called.
+func transferMessage(f *FS, d, to *folderDir, uid uint32, name string) syscall.Errno {
+	f.mu.Lock()
+	errno := d.mayTake(uid, name)
+	f.mu.Unlock()
+	if errno != 0 {
+		return errno
+	}
+	if d == to {
+		return syscall.EPERM // the numbers are the mailbox's to give
+	}
+	seq, _ := number(name, 64)
+	first, second := d.object, to.object
+	if first.ino > second.ino { // the lock order of objects
+		first, second = second, first
+	}
+	first.mu.Lock()
+	second.mu.Lock()
+	left, arrived, errno := objects.Transfer(f.now(), d.object.impl.(*objects.Mailbox), to.object.impl.(*objects.Mailbox), seq)
+	wake := append(d.object.woken(), to.object.woken()...)
+	second.mu.Unlock()
+	first.mu.Unlock()
+	f.finish(arrived)
+	f.finish(left)
+	f.wake(wake)
+	if errno == 0 {
+		f.left(d, name)
+	}
+	return errno
+}

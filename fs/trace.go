@@ -1,0 +1,169 @@
+package fs
+
+import (
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// A trace is .ipcfs/trace: operations as they happen. A line is made before its
+// operation is answered, while its process is there to be named; it is not made at all
+// while nobody reads.
+type trace struct {
+	readers atomic.Int32 // open handles; what an operation looks at
+	object  object
+}
+
+// A tracer keeps trace.readers up to date.
+type tracer struct {
+	objects.Trace
+	trace *trace
+}
+
+func (t *tracer) Submit(now objects.Time, r *objects.Request) objects.Finished {
+	done := t.Trace.Submit(now, r)
+	t.trace.readers.Store(int32(t.Readers()))
+	return done
+}
+
+// traceFile makes the file of f's trace. It is its owner's: it tells what everybody
+// does.
+func (f *FS) traceFile(ino uint64, d *staticDir, now time.Time) *file {
+	f.trace.object.impl = &tracer{trace: &f.trace}
+	f.trace.object.kind = &kindDir{p: new(presentation)}
+	return &file{
+		inode:  inode{ino: ino, mode: fuse.S_IFREG | 0o400, uid: d.uid, gid: d.gid, ctime: now},
+		object: &f.trace.object,
+		spec:   &spec{name: "trace", read: objects.Read},
+	}
+}
+
+// tracing reports whether somebody reads the trace.
+func (f *FS) tracing() bool { return f.trace.readers.Load() > 0 }
+
+// note adds a line to the trace: time, pid, command, uid, operation, object, bytes,
+// outcome and seconds waited. No lock is held.
+func (f *FS) note(c objects.Caller, op, path string, n int, errno syscall.Errno, waited objects.Time) {
+	now := f.now()
+	pid, command := process(c.Pid)
+	outcome := "ok"
+	if errno != 0 {
+		if outcome = unix.ErrnoName(errno); outcome == "" {
+			outcome = fmt.Sprintf("errno-%d", errno)
+		}
+	}
+	line := fmt.Appendf(nil, "%s %d %s %d %s %s %d %s %.6f\n", time.Unix(0, int64(now)).UTC().Format("2006-01-02T15:04:05.000000Z"),
+		pid, command, c.Uid, op, escapeSpace(path), n, outcome, float64(waited)/1e9)
+	o := &f.trace.object
+	o.mu.Lock()
+	done := o.impl.(*tracer).Add(now, line)
+	wake := o.woken()
+	o.mu.Unlock()
+	f.finish(done)
+	f.wake(wake)
+}
+
+// noteCall adds the line of the finished call k, unless it concerns the trace itself.
+func (f *FS) noteCall(k *call) {
+	if k.object == &f.trace.object {
+		return
+	}
+	op, n := k.Op.String(), 0
+	var path string
+	switch {
+	case k.locks != nil:
+		op = "fcntl"
+		if l := k.handle.file.locks.Load(); l != nil && k.locks == &l.flock {
+			op = "flock"
+		}
+		if k.Lock.Type == objects.Unlock {
+			op = "unlock"
+		}
+		path = f.pathOf(k.handle.file)
+	case k.object != nil:
+		path = f.placeOf(k.object)
+	}
+	switch k.reply {
+	case replyData:
+		n = len(k.Data)
+	case replyWrite:
+		n = k.N
+	}
+	if k.Errno != 0 {
+		n = 0
+	}
+	var waited objects.Time
+	if k.parked {
+		waited = f.now() - k.Since
+	}
+	f.note(k.Caller, op, path, n, k.Errno, waited)
+}
+
+// noteFor adds a line for what c has done to o at once, if somebody reads the trace.
+func (f *FS) noteFor(o *object, c objects.Caller, op string, n int, errno syscall.Errno) {
+	if f.tracing() {
+		f.note(c, op, f.placeOf(o), n, errno, 0)
+	}
+}
+
+// noteName adds a line for what c has done to a name in the directory that node
+// parent is, and returns the outcome. ESTALE is a question to the kernel.
+func (f *FS) noteName(parent uint64, name string, c fuse.Caller, op string, outcome fuse.Status) fuse.Status {
+	if !f.tracing() || outcome == status(syscall.ESTALE) {
+		return outcome
+	}
+	f.mu.Lock()
+	if d, errno := f.kindDirAt(parent); errno == 0 {
+		name = d.p.dir + "/" + name
+	}
+	f.mu.Unlock()
+	f.note(callerOf(c), op, name, 0, syscall.Errno(outcome), 0)
+	return outcome
+}
+
+// noteSize adds a line for the new size of memory that in gives.
+func (f *FS) noteSize(in *fuse.SetAttrIn, errno syscall.Errno) {
+	if _, ok := in.GetSize(); !ok {
+		return
+	}
+	f.mu.Lock()
+	var o *object
+	if n := f.nodes[in.NodeId]; n != nil {
+		if e, ok := n.entry.(*file); ok && e.spec.memory {
+			o = e.object
+		}
+	}
+	f.mu.Unlock()
+	if o != nil {
+		f.note(callerOf(in.Caller), objects.Resize.String(), f.placeOf(o), 0, errno, 0)
+	}
+}
+
+// placeOf is the path of o at this time.
+func (f *FS) placeOf(o *object) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return o.path()
+}
+
+// pathOf is the path of the file e at this time.
+func (f *FS) pathOf(e *file) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch o := e.object; {
+	case o == nil, o == &f.trace.object:
+		return infoName + "/" + e.spec.name
+	case e == o.file:
+		return o.path()
+	case o.flat:
+		return o.path() + controlSuffix + "/" + e.spec.name
+	default:
+		return o.path() + "/" + e.spec.name
+	}
+}

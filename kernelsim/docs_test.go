@@ -1,0 +1,50 @@
+package kernelsim
+
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestTheManualsExamplesDoWhatTheySay(t *testing.T) {
+	manual, err := os.ReadFile("../docs/scenarios.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?ms)^```ipc\n(.*?)^```$").FindAllSubmatch(manual, -1)
+	if len(examples) < 5 {
+		t.Fatalf("%d examples", len(examples))
+	}
+	var all bytes.Buffer
+	for _, e := range examples {
+		source := e[1]
+		all.Write(source)
+		s, err := Parse("docs/scenarios.md", source)
+		if err != nil {
+			t.Errorf("%v\nin\n%s", err, source)
+			continue
+		}
+		t.Run(s.Title, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			if err := Simulate(&out, s.Title, source, SimulateOptions{Explore: true, States: 20_000}); err != nil {
+				t.Errorf("%v\n%s", err, &out)
+			}
+		})
+	}
+	var words []string
+	for verb := range verbs {
+		words = append(words, verb)
+	}
+	words = append(words, strings.Fields(`release close set destroy try nonblock within atomic if else while forever
+		break repeat choose enter leave sleep yield kill signal print assert exit shared process daemon immune uid faults
+		kills signals always finally mailbox pipe semaphore segment messages bytes value waiting inside blocked exited
+		killed and or not me errno expect`)...)
+	for _, w := range words {
+		if !regexp.MustCompile(`\b` + w + `\b`).Match(all.Bytes()) {
+			t.Errorf("no example has the word %s", w)
+		}
+	}
+}

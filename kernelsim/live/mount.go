@@ -1,0 +1,403 @@
+package live
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"ipcfs/kernelsim"
+	"ipcfs/objects"
+)
+
+// MountName is the name of the place that NewMount makes.
+const MountName = "ipcfs"
+
+// A mount is a place on a mounted ipcfs. Its objects are directories, but those that
+// the scenario destroys: rm of a flat object asks nobody.
+type mount struct {
+	dir, prefix string
+	objects     []kernelsim.Declaration
+	alone       []bool // pipes of which the scenario uses one end only
+	held        []int  // descriptors of the coordinator, until all have opened theirs
+
+	files map[kernelsim.End]int  // of a process
+	holds map[int][]int          // of a process, by object
+	lazy  map[kernelsim.End]bool // not opened yet
+}
+
+// NewMount makes the objects of s on the ipcfs mounted at dir, under names of their
+// own.
+func NewMount(dir string, s *kernelsim.Scenario) (Place, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".ipcfs", "version")); err != nil {
+		return nil, fmt.Errorf("%s: no ipcfs is mounted there", dir)
+	}
+	m := newMount(dir, "", s)
+	for n := 0; ; n++ {
+		m.prefix = fmt.Sprintf("simulate-%d-%d", os.Getpid(), n)
+		err := os.Mkdir(m.shared(), 0o755)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return nil, err
+		}
+	}
+	if err := m.make(s); err != nil {
+		return nil, errors.Join(err, m.Remove())
+	}
+	return m, nil
+}
+
+func newMount(dir, prefix string, s *kernelsim.Scenario) *mount {
+	m := &mount{dir: dir, prefix: prefix, objects: s.Declarations(),
+		files: map[kernelsim.End]int{}, holds: map[int][]int{}, lazy: map[kernelsim.End]bool{}}
+	m.alone = make([]bool, len(m.objects))
+	for object, d := range m.objects {
+		if d.Kind.Name != "pipe" {
+			continue
+		}
+		used := map[objects.Op]bool{}
+		for _, i := range s.Instances() {
+			for _, e := range s.Ends(i.Process) {
+				if e.Object == object {
+					used[e.Op] = true
+				}
+			}
+		}
+		m.alone[object] = used[objects.Read] != used[objects.Write]
+	}
+	return m
+}
+
+// FindMount finds the mount that NewMount has made objects on.
+func FindMount(at json.RawMessage, s *kernelsim.Scenario) (Place, error) {
+	var where [2]string
+	if err := json.Unmarshal(at, &where); err != nil {
+		return nil, err
+	}
+	return newMount(where[0], where[1], s), nil
+}
+
+func (m *mount) Name() string   { return MountName }
+func (m *mount) At() any        { return [2]string{m.dir, m.prefix} }
+func (m *mount) Shared() string { return filepath.Join(m.shared(), "data") }
+
+func (m *mount) shared() string { return filepath.Join(m.dir, "segments", m.prefix) }
+
+func kindDir(kind string) string {
+	if kind == "mailbox" {
+		return "mailboxes"
+	}
+	return kind + "s"
+}
+
+func (m *mount) path(object int) string {
+	d := m.objects[object]
+	return filepath.Join(m.dir, kindDir(d.Kind.Name), m.prefix+"-"+d.Name)
+}
+
+// file is the path of an endpoint or control file.
+func (m *mount) file(object int, name string) string {
+	if m.objects[object].Destroyed {
+		return filepath.Join(m.path(object)+".d", name)
+	}
+	return filepath.Join(m.path(object), name)
+}
+
+// everybody is the mode of endpoints that processes of several users use.
+const everybody = 0o666
+
+func (m *mount) make(s *kernelsim.Scenario) error {
+	users := false
+	for _, i := range s.Instances() {
+		users = users || i.Uid != 0
+	}
+	for object, d := range m.objects {
+		var err error
+		if d.Destroyed {
+			err = syscall.Mknod(m.path(object), syscall.S_IFREG|0o600, 0)
+		} else {
+			err = os.Mkdir(m.path(object), 0o755)
+		}
+		if err != nil {
+			return fmt.Errorf("make %s: %w", m.path(object), err)
+		}
+		for i := 0; i < len(d.Policies); i += 2 {
+			if errno := m.SetPolicy(object, d.Policies[i], d.Policies[i+1]); errno != 0 {
+				return fmt.Errorf("set %s of %s: %w", d.Policies[i], m.path(object), errno)
+			}
+		}
+		if d.Kind.Name == "pipe" && !m.alone[object] {
+			// With both ends open, no open of a process waits.
+			if err := m.hold(object, "read", syscall.O_RDONLY); err != nil {
+				return err
+			}
+			if err := m.hold(object, "write", syscall.O_WRONLY); err != nil {
+				return err
+			}
+		}
+		if !users {
+			continue
+		}
+		for _, name := range []string{"send", "stream", "receive", "peek", "read", "write", "wait", "post", "hold", "flush", "hangup"} {
+			_ = os.Chmod(m.file(object, name), everybody) // not every kind has each
+		}
+	}
+	if users {
+		return os.Chmod(m.Shared(), everybody)
+	}
+	return nil
+}
+
+func (m *mount) hold(object int, name string, flags int) error {
+	fd, err := syscall.Open(m.file(object, name), flags|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: m.file(object, name), Err: err}
+	}
+	m.held = append(m.held, fd)
+	return nil
+}
+
+// Opened is called when every process has opened what it uses.
+func (m *mount) Opened() {
+	for _, fd := range m.held {
+		syscall.Close(fd)
+	}
+	m.held = nil
+}
+
+// removal bounds the wait for what the dead have left open.
+const removal = 5 * time.Second
+
+func (m *mount) Remove() error {
+	m.Opened()
+	var errs []error
+	remove := func(path string, remove func(string) error) {
+		err := remove(path)
+		for deadline := time.Now().Add(removal); errors.Is(err, syscall.EBUSY) && time.Now().Before(deadline); err = remove(path) {
+			time.Sleep(time.Millisecond)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove %s: %w", path, err))
+		}
+	}
+	for object, d := range m.objects {
+		if d.Destroyed {
+			remove(m.path(object), syscall.Unlink)
+			continue
+		}
+		remove(m.path(object), func(path string) error {
+			err := syscall.Rmdir(path)
+			if err == syscall.ENOTEMPTY {
+				_ = m.order(object, "flush")
+				err = syscall.Rmdir(path)
+			}
+			return err
+		})
+	}
+	remove(m.shared(), syscall.Rmdir)
+	return errors.Join(errs...)
+}
+
+func (m *mount) lines(object int, name string) ([]string, error) {
+	text, err := os.ReadFile(m.file(object, name))
+	if err != nil {
+		return nil, err
+	}
+	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' }), nil
+}
+
+func (m *mount) Look(what string, object int) (int64, error) {
+	switch what {
+	case "waiting":
+		lines, err := m.lines(object, "waiters")
+		return int64(len(lines)), err
+	case "messages":
+		if m.objects[object].Kind.Name == "pipe" {
+			what = "oob"
+		}
+	}
+	lines, err := m.lines(object, "stat")
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil // destroyed
+	}
+	for _, line := range lines {
+		if name, n, ok := strings.Cut(line, " "); ok && name == what {
+			return strconv.ParseInt(n, 10, 64)
+		}
+	}
+	return 0, err // a kind without it holds none
+}
+
+func (m *mount) Parked([]int) (map[int]bool, error) {
+	parked := map[int]bool{}
+	for object := range m.objects {
+		lines, err := m.lines(object, "waiters")
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		for _, line := range lines {
+			pid, _, _ := strings.Cut(line, " ")
+			if n, err := strconv.Atoi(pid); err == nil {
+				parked[n] = true
+			}
+		}
+	}
+	return parked, nil
+}
+
+// endpoints are the files of operations and how they are opened.
+var endpoints = map[objects.Op]struct {
+	name  string
+	flags int
+}{
+	objects.Send:    {"send", syscall.O_WRONLY},
+	objects.Receive: {"stream", syscall.O_RDONLY},
+	objects.Write:   {"write", syscall.O_WRONLY},
+	objects.Read:    {"read", syscall.O_RDONLY},
+	objects.Wait:    {"wait", syscall.O_WRONLY},
+	objects.Post:    {"post", syscall.O_WRONLY},
+}
+
+func (m *mount) Open(ends []kernelsim.End) error {
+	for _, e := range ends {
+		if _, ok := endpoints[e.Op]; !ok {
+			continue // opened for each operation
+		}
+		if m.alone[e.Object] {
+			m.lazy[e] = true // its open waits for the other end, for ever
+			continue
+		}
+		if errno := m.open(e, 0); errno != 0 {
+			return &os.PathError{Op: "open", Path: m.file(e.Object, endpoints[e.Op].name), Err: errno}
+		}
+	}
+	return nil
+}
+
+func (m *mount) open(e kernelsim.End, flags int) syscall.Errno {
+	point := endpoints[e.Op]
+	fd, err := syscall.Open(m.file(e.Object, point.name), point.flags|flags|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	m.files[e] = fd
+	delete(m.lazy, e)
+	return 0
+}
+
+// order writes into a control file.
+func (m *mount) order(object int, name string) syscall.Errno {
+	return m.put(m.file(object, name), "1\n")
+}
+
+func (m *mount) put(path, text string) syscall.Errno {
+	fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	defer syscall.Close(fd)
+	_, err = syscall.Write(fd, []byte(text))
+	return errnoOf(err)
+}
+
+func (m *mount) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
+	nonblock := 0
+	if o.Nonblock {
+		nonblock = syscall.O_NONBLOCK
+	}
+	switch o.Op {
+	case objects.Flush:
+		return nil, m.order(o.Object, "flush")
+	case objects.Hangup:
+		return nil, m.order(o.Object, "hangup")
+	case objects.Hold:
+		return nil, Interruptible(o.Within, func() error {
+			fd, err := syscall.Open(m.file(o.Object, "hold"), syscall.O_RDONLY|syscall.O_CLOEXEC|nonblock, 0)
+			if err == nil {
+				m.holds[o.Object] = append(m.holds[o.Object], fd)
+			}
+			return err
+		})
+	case objects.Peek:
+		var data []byte
+		errno := Interruptible(o.Within, func() error {
+			fd, err := syscall.Open(m.file(o.Object, "peek"), syscall.O_RDONLY|syscall.O_CLOEXEC|nonblock, 0)
+			if err == nil {
+				defer syscall.Close(fd)
+				data, err = read(fd, o.Size)
+			}
+			return err
+		})
+		return data, errno
+	}
+	e := kernelsim.End{Object: o.Object, Op: o.Op}
+	var data []byte
+	errno := Interruptible(o.Within, func() error {
+		if m.lazy[e] {
+			if errno := m.open(e, nonblock); errno != 0 {
+				return errno
+			}
+		}
+		fd, ok := m.files[e]
+		if !ok {
+			return syscall.EBADF // closed
+		}
+		if o.Nonblock {
+			if err := syscall.SetNonblock(fd, true); err != nil {
+				return err
+			}
+			defer func() { _ = syscall.SetNonblock(fd, false) }()
+		}
+		var err error
+		switch o.Op {
+		case objects.Receive, objects.Read:
+			data, err = read(fd, o.Size)
+		case objects.Wait, objects.Post:
+			_, err = syscall.Write(fd, fmt.Appendf(nil, "%d\n", o.Units))
+		default:
+			_, err = syscall.Write(fd, o.Data)
+		}
+		return err
+	})
+	return data, errno
+}
+
+func read(fd, size int) ([]byte, error) {
+	data := make([]byte, size)
+	n, err := syscall.Read(fd, data)
+	return bytes.Clone(data[:max(n, 0)]), err
+}
+
+func (m *mount) Close(object int, held bool) {
+	for _, fd := range m.holds[object] {
+		syscall.Close(fd)
+	}
+	delete(m.holds, object)
+	if held {
+		return
+	}
+	for e, fd := range m.files {
+		if e.Object == object {
+			syscall.Close(fd)
+			delete(m.files, e)
+		}
+	}
+}
+
+func (m *mount) SetPolicy(object int, name, value string) syscall.Errno {
+	return m.put(m.file(object, name), value+"\n")
+}
+
+func (m *mount) Destroy(object int) { _ = syscall.Unlink(m.path(object)) }

@@ -1,0 +1,42 @@
+package live
+
+import (
+	"encoding/json"
+	"syscall"
+
+	"ipcfs/kernelsim"
+)
+
+// A Place is where the objects of a run are. The coordinator makes it; each process
+// finds it again by its name and address.
+type Place interface {
+	// Name and At tell a process where to find the place.
+	Name() string
+	At() any
+
+	// Shared is the path of a file that processes map for what they share.
+	Shared() string
+
+	// Look is what an object shows: messages, bytes, value, waiting.
+	Look(what string, object int) (int64, error)
+
+	// Parked tells which processes wait in an object.
+	Parked(pids []int) (map[int]bool, error)
+
+	// Opened is told that all processes have opened their ends.
+	Opened()
+
+	// Remove removes what was made.
+	Remove() error
+
+	// What follows is for a process, on one thread.
+
+	Open(ends []kernelsim.End) error
+	Do(o kernelsim.Operation) ([]byte, syscall.Errno)
+	Close(object int, held bool)
+	SetPolicy(object int, name, value string) syscall.Errno
+	Destroy(object int)
+}
+
+// A Find makes a process's Place from what At has returned.
+type Find = func(at json.RawMessage, s *kernelsim.Scenario) (Place, error)

@@ -1,0 +1,356 @@
+package live
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"ipcfs/kernelsim"
+	"ipcfs/objects"
+)
+
+// reportFD is the descriptor of a process's end of the pipe for reports.
+const reportFD = 3
+
+// An assignment tells a process what it is. It is one line of JSON on its standard
+// input; another follows when all are ready.
+type assignment struct {
+	File   string
+	Source []byte
+	Place  string
+	At     json.RawMessage
+	Shared string
+	Index  int // in Instances
+	Seed   *uint64
+}
+
+// A report is a line of JSON from a process to the coordinator.
+type report struct {
+	Process int
+	Kind    reportKind
+	Time    int64 // nanoseconds of the Unix epoch
+	Text    string
+	Timed   bool // of begins: it ends by itself
+	Target  int  // of kills and signals: the index of the declaration; of ready: the thread
+}
+
+type reportKind string
+
+const (
+	ready    reportKind = "ready"
+	begins   reportKind = "begins"
+	ends     reportKind = "ends" // an operation
+	ended    reportKind = "over" // a sleep
+	does     reportKind = "does" // something that is part of its history
+	touches  reportKind = "touches"
+	kills    reportKind = "kills"
+	signals  reportKind = "signals"
+	violates reportKind = "violates"
+	fails    reportKind = "fails" // for reasons that are not the scenario's
+	exits    reportKind = "exits"
+)
+
+// A process is a real process of a scenario. It implements kernelsim.System.
+type process struct {
+	s      *kernelsim.Scenario
+	self   kernelsim.Instance
+	index  int
+	place  Place
+	table  *table
+	pids   []int
+	orders *bufio.Reader
+	random *rand.Rand
+}
+
+// Process is the life of a scenario's process in the program that the coordinator
+// started. Places are known by the names that Place.Name returns.
+func Process(places map[string]Find) {
+	// Time-outs and signals are meant for the thread that waits.
+	runtime.LockOSThread()
+	signal.Notify(make(chan os.Signal, 1), timeoutSignal, scenarioSignal)
+	p := &process{orders: bufio.NewReader(os.Stdin)}
+	if err := p.begin(places); err != nil {
+		p.report(report{Kind: fails, Text: err.Error()})
+		os.Exit(1)
+	}
+	p.s.Act(p.self, p)
+}
+
+func (p *process) begin(places map[string]Find) error {
+	line, err := p.orders.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read the assignment: %w", err)
+	}
+	var a assignment
+	if err := json.Unmarshal(line, &a); err != nil {
+		return fmt.Errorf("read the assignment: %w", err)
+	}
+	if p.s, err = kernelsim.Parse(a.File, a.Source); err != nil {
+		return err
+	}
+	p.index, p.self = a.Index, p.s.Instances()[a.Index]
+	if a.Seed != nil {
+		p.random = rand.New(rand.NewPCG(*a.Seed, uint64(a.Index)))
+	}
+	if places[a.Place] == nil {
+		return fmt.Errorf("no place is called %q", a.Place)
+	}
+	if p.place, err = places[a.Place](a.At, p.s); err != nil {
+		return err
+	}
+	if p.table, err = openTable(p.s, a.Shared, false); err != nil {
+		return err
+	}
+	if err := p.place.Open(p.s.Ends(p.self.Process)); err != nil {
+		return err
+	}
+	p.report(report{Kind: ready, Target: syscall.Gettid()})
+	start, err := p.orders.ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("wait for the start: %w", err)
+	}
+	for _, f := range strings.Fields(start) {
+		pid, err := strconv.Atoi(f)
+		if err != nil {
+			return fmt.Errorf("read the start: %w", err)
+		}
+		p.pids = append(p.pids, pid)
+	}
+	return nil
+}
+
+// report sends r, whole, whatever signals come.
+func (p *process) report(r report) {
+	r.Process, r.Time = p.index, time.Now().UnixNano()
+	line, err := json.Marshal(r)
+	if err != nil {
+		panic(err)
+	}
+	line = append(line, '\n')
+	for {
+		switch _, err := syscall.Write(reportFD, line); err {
+		case nil:
+			return
+		case syscall.EINTR:
+		default:
+			os.Exit(1) // the coordinator is gone
+		}
+	}
+}
+
+func (p *process) say(kind reportKind, text string) { p.report(report{Kind: kind, Text: text}) }
+
+func (p *process) glance() *glance { return &glance{s: p.s, t: p.table, place: p.place, pids: p.pids} }
+
+// locked carries out f under the lock and holds what it has changed against what is
+// to hold always.
+func (p *process) locked(changes bool, f func(g *glance)) {
+	p.table.lock()
+	g := p.glance()
+	f(g)
+	var err error
+	if changes {
+		err = p.s.Always(kernelsim.SeesVariables, g)
+	}
+	p.table.unlock()
+	p.mind(g, err)
+}
+
+// mind ends the process if an assertion does not hold, or could not be looked at.
+func (p *process) mind(g *glance, err error) {
+	switch {
+	case g.err != nil:
+		p.say(fails, g.err.Error())
+		os.Exit(1)
+	case err != nil:
+		p.Fail(err)
+	}
+}
+
+// watch holds what objects show against what is to hold always.
+func (p *process) watch() {
+	if p.s.CountAlways(kernelsim.SeesObject) > 0 {
+		g := p.glance()
+		p.mind(g, p.s.Always(kernelsim.SeesObject, g))
+	}
+}
+
+func (p *process) Load(variable int) (v kernelsim.Value) {
+	p.locked(false, func(g *glance) { v = g.Load(variable) })
+	p.say(touches, "reads "+p.s.VariableName(variable)+" = "+v.String())
+	return v
+}
+
+func (p *process) Look(l kernelsim.Look) (n int64) {
+	p.locked(false, func(g *glance) { n = g.Look(l) })
+	return n
+}
+
+func (p *process) Store(variable int, v kernelsim.Value) {
+	p.Update(variable, func(kernelsim.Glance) (kernelsim.Value, error) { return v, nil })
+}
+
+func (p *process) Update(variable int, compute func(kernelsim.Glance) (kernelsim.Value, error)) {
+	var v kernelsim.Value
+	var err error
+	p.locked(true, func(g *glance) {
+		if v, err = compute(g); err == nil && !p.table.store(variable, v) {
+			err = fmt.Errorf("%s is longer than %d bytes", p.s.VariableName(variable), maxText)
+		}
+	})
+	if err != nil {
+		p.Fail(err)
+	}
+	p.say(touches, p.s.VariableName(variable)+" = "+v.String())
+}
+
+func (p *process) Enter(section int, by int64) {
+	p.locked(true, func(*glance) { p.table.enter(section, by) })
+	verb := "enter "
+	if by < 0 {
+		verb = "leave "
+	}
+	p.say(touches, verb+p.s.SectionName(section))
+}
+
+func (p *process) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
+	p.report(report{Kind: begins, Text: o.String(), Timed: o.Within > 0})
+	data, errno := p.place.Do(o)
+	p.say(ends, o.Result(data, errno))
+	p.watch()
+	return data, errno
+}
+
+func (p *process) Close(object int, held bool) {
+	p.place.Close(object, held)
+	verb := "close "
+	if held {
+		verb = "release "
+	}
+	p.say(touches, verb+p.s.Declarations()[object].Name)
+}
+
+func (p *process) SetPolicy(object int, name, value string) syscall.Errno {
+	errno := p.place.SetPolicy(object, name, value)
+	p.say(touches, fmt.Sprintf("set %s %s=%s", p.s.Declarations()[object].Name, name, value))
+	return errno
+}
+
+func (p *process) Destroy(object int) {
+	p.place.Destroy(object)
+	p.say(touches, "destroy "+p.s.Declarations()[object].Name)
+}
+
+func (p *process) Kill(target int)   { p.ask(kills, target) }
+func (p *process) Signal(target int) { p.ask(signals, target) }
+
+// ask has the coordinator do it, which knows who lives.
+func (p *process) ask(kind reportKind, target int) {
+	p.report(report{Kind: kind, Target: target})
+	if _, err := p.orders.ReadString('\n'); err != nil {
+		os.Exit(1)
+	}
+}
+
+func (p *process) Sleep(d objects.Time) syscall.Errno {
+	p.report(report{Kind: begins, Text: "sleeps " + kernelsim.FormatTime(d), Timed: true})
+	span := syscall.NsecToTimespec(int64(d))
+	err := syscall.Nanosleep(&span, nil)
+	p.say(ended, "")
+	if err != nil {
+		return errnoOf(err)
+	}
+	return 0
+}
+
+func (p *process) Choose(n int) int {
+	if p.random == nil {
+		return 0
+	}
+	return p.random.IntN(n)
+}
+
+func (p *process) Yield() { runtime.Gosched() }
+
+func (p *process) Did(text string) { p.say(does, text) }
+
+func (p *process) Exit() {
+	p.say(exits, "")
+	os.Exit(0)
+}
+
+func (p *process) Fail(err error) {
+	p.say(violates, err.Error())
+	// What the others see of it must not depend on how it ends: the coordinator ends it.
+	_, _ = io.Copy(io.Discard, p.orders)
+	os.Exit(1)
+}
+
+// The signals that end a wait because its time is up, and because the scenario says so.
+const (
+	timeoutSignal  = syscall.SIGUSR1
+	scenarioSignal = syscall.SIGUSR2
+)
+
+// again is how long a time-out waits before it interrupts the thread again, which was
+// not waiting yet.
+const again = 2 * time.Millisecond
+
+// Interruptible carries out a system call and lets it wait no longer than d, if d is
+// not 0: ETIMEDOUT then. It must run on the thread of the process that
+// waits for signals.
+func Interruptible(d objects.Time, call func() error) syscall.Errno {
+	if d <= 0 {
+		return errnoOf(call())
+	}
+	thread := syscall.Gettid()
+	var mu sync.Mutex
+	over, fired := false, false // guarded by mu
+	var timer *time.Timer
+	mu.Lock()
+	timer = time.AfterFunc(time.Duration(d), func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			fired = true
+			interrupt(os.Getpid(), thread, timeoutSignal)
+			timer.Reset(again)
+		}
+	})
+	mu.Unlock()
+	errno := errnoOf(call())
+	mu.Lock()
+	defer mu.Unlock()
+	over = true
+	timer.Stop()
+	if errno == syscall.EINTR && fired {
+		return syscall.ETIMEDOUT
+	}
+	return errno
+}
+
+// interrupt sends a signal to a thread.
+func interrupt(pid, thread int, s syscall.Signal) {
+	_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(pid), uintptr(thread), uintptr(s))
+}
+
+func errnoOf(err error) syscall.Errno {
+	switch err := err.(type) {
+	case nil:
+		return 0
+	case syscall.Errno:
+		return err
+	default:
+		return syscall.EIO
+	}
+}

@@ -1,0 +1,75 @@
+package objects
+
+import (
+	"iter"
+	"syscall"
+)
+
+// Messages yields what is held in the order in which it is to be received.
+func (b *Mailbox) Messages() iter.Seq[*Message] {
+	return func(yield func(*Message) bool) {
+		for m := b.held.first; m != nil && yield(m); m = m.next {
+		}
+	}
+}
+
+// Message returns the message of that number if it is held, nil otherwise.
+func (b *Mailbox) Message(seq uint64) *Message { return b.held.numbered(seq) }
+
+// Discard takes the message of that number out of the mailbox, as a flush does with
+// all. ENOENT: it is not held, or not any more.
+func (b *Mailbox) Discard(now Time, seq uint64) (Finished, syscall.Errno) {
+	var done Finished
+	m := b.held.numbered(seq)
+	if m == nil {
+		return done, syscall.ENOENT
+	}
+	b.held.remove(m)
+	b.drop(m)
+	b.changed = now
+	b.pump(now, &done)
+	return done, 0
+}
+
+// Transfer takes the message of that number out of from and sends it to to, which must
+// be another mailbox, in the name of whoever sent it first. It is as a receive and a
+// send that do not wait and of which none happens without the other: it fails as they
+// do, ENOENT for a message that is not held.
+func Transfer(now Time, from, to *Mailbox, seq uint64) (left, arrived Finished, errno syscall.Errno) {
+	m := from.held.numbered(seq)
+	switch {
+	case m == nil:
+		return left, arrived, syscall.ENOENT
+	case to.destroyed:
+		return left, arrived, syscall.EIDRM
+	case int64(len(m.Data)) > to.longest():
+		return left, arrived, syscall.EMSGSIZE
+	case to.refuses(m):
+		return left, arrived, syscall.EAGAIN
+	}
+	from.held.remove(m)
+	from.received++
+	from.taken = now
+	// It was booked by whom it is booked on, so this cannot fail.
+	r := &Request{Op: Send, Nonblock: true, Caller: m.Sender, message: m}
+	var sent Finished
+	to.admit(now, r, &sent)
+	for f := sent.Next(); f != nil; f = sent.Next() {
+		if f != r {
+			arrived.add(f)
+		}
+	}
+	from.pump(now, &left)
+	return left, arrived, 0
+}
+
+// refuses reports whether a send of m that does not wait would fail for want of room.
+func (b *Mailbox) refuses(m *Message) bool {
+	switch {
+	case m.Urgent || b.receiverFor(m) != nil:
+		return false
+	case b.overflow == Block:
+		return !b.senders.empty() || !b.fits(int64(len(m.Data)))
+	}
+	return b.overflow == Fail && !b.fits(int64(len(m.Data)))
+}

@@ -1,0 +1,85 @@
+package objects
+
+import (
+	"syscall"
+	"testing"
+)
+
+func TestTransferKeepsTheSenderAndIsBookedOnce(t *testing.T) {
+	var l book
+	from, to := NewMailbox(&l), NewMailbox(&l)
+	s := send("hello")
+	s.Caller = Caller{Pid: 7, Uid: 8, Gid: 9}
+	s.Handle.Only = &Selector{By: ByTopic, Topic: "t"}
+	from.Submit(5, s)
+	to.Submit(6, send("before"))
+	left, arrived, errno := Transfer(9, from, to, 1)
+	if errno != 0 || !left.Empty() || !arrived.Empty() {
+		t.Fatalf("transfer = %v, %v, %v", left, arrived, errno)
+	}
+	m := to.Message(2)
+	if m == nil || string(m.Data) != "hello" || m.Sender != s.Caller || m.Sent != 5 || m.Topic != "t" {
+		t.Errorf("message 2 = %+v; want hello of %+v, sent at 5, topic t", m, s.Caller)
+	}
+	if from.Held().Messages != 0 || to.Held().Messages != 2 || l != (book{2, 11}) {
+		t.Errorf("%+v and %+v held, %+v booked; want 0, 2 and 2 of 11 bytes", from.Held(), to.Held(), l)
+	}
+	to.Destroy(9)
+	if l != (book{}) {
+		t.Errorf("%+v is booked after the end; want nothing", l)
+	}
+}
+
+func TestTransferWakesWhoWaitsOnEitherSide(t *testing.T) {
+	from, to := mailbox(t, "capacity", "1"), mailbox(t)
+	from.Submit(0, send("1"))
+	waiting := send("2")
+	from.Submit(0, waiting)
+	r := receive(reader(to))
+	to.Submit(0, r)
+	left, arrived, errno := Transfer(1, from, to, 1)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	wantFinished(t, left, waiting)
+	wantFinished(t, arrived, r)
+	if string(r.Data) != "1" {
+		t.Errorf("received %q; want 1", r.Data)
+	}
+}
+
+func TestTransferThatFailsChangesNothing(t *testing.T) {
+	for want, policies := range map[syscall.Errno][]string{
+		syscall.EAGAIN:   {"capacity", "0"},
+		syscall.EMSGSIZE: {"max_message", "2"},
+	} {
+		from, to := mailbox(t), mailbox(t, policies...)
+		from.Submit(0, send("long"))
+		if _, _, errno := Transfer(0, from, to, 1); errno != want || from.Held().Messages != 1 || to.Held().Messages != 0 {
+			t.Errorf("transfer = %v, %d left, %d arrived; want %v, 1, 0", errno, from.Held().Messages, to.Held().Messages, want)
+		}
+		if _, _, errno := Transfer(0, from, to, 2); errno != syscall.ENOENT {
+			t.Errorf("transfer of nothing = %v; want ENOENT", errno)
+		}
+	}
+	from, to := mailbox(t), mailbox(t)
+	from.Submit(0, send("x"))
+	to.Destroy(0)
+	if _, _, errno := Transfer(0, from, to, 1); errno != syscall.EIDRM {
+		t.Errorf("transfer to what is destroyed = %v; want EIDRM", errno)
+	}
+}
+
+func TestTransferIntoAFullMailboxFollowsItsOverflow(t *testing.T) {
+	for overflow, want := range map[string]string{"fail": "old", "drop-newest": "old", "drop-oldest": "new"} {
+		from, to := mailbox(t), mailbox(t, "capacity", "1", "overflow", overflow)
+		from.Submit(0, send("new"))
+		to.Submit(0, send("old"))
+		_, _, errno := Transfer(0, from, to, 1)
+		r := receive(reader(to))
+		to.Submit(0, r)
+		if string(r.Data) != want || (errno == syscall.EAGAIN) != (overflow == "fail") {
+			t.Errorf("overflow %s: transfer = %v, received %q; want %s", overflow, errno, r.Data, want)
+		}
+	}
+}
