@@ -2,6 +2,8 @@
 # make umount   take it off again
 # make test     set up and run all checks, on real mounts
 # make bench    measure
+# make sim      check the simulated kernel in 10,000 random runs of each kind of object
+# make explore  check it in all runs of random small programs
 # make install  the command to PREFIX/bin (/usr/local/bin)
 
 IPC        ?= /tmp/ipc
@@ -18,7 +20,7 @@ LDFLAGS    = $(if $(VERSION),-X main.version=$(VERSION))
 TEST_FLAGS = -timeout 20m
 
 .DEFAULT_GOAL := build
-.PHONY: build mount umount test bench install clean setup-go setup-fuse setup-test
+.PHONY: build mount umount test bench sim explore install clean setup-go setup-fuse setup-test
 
 build: setup-go
 	@mkdir -p bin
@@ -52,6 +54,14 @@ test: setup-fuse setup-test setup-go
 bench: setup-fuse setup-go
 	$(GO) run ./tests/bench
 
+sim: setup-go
+	$(GO) test ./kernelsim -count=1 $(TEST_FLAGS) -seeds 10000
+
+# Whether the laws find deliberate bugs in the sources of objects is no part of this, nor of
+# make test, for its length: go test ./kernelsim -mutants
+explore: setup-go
+	$(GO) test ./kernelsim -run LawsHoldInEveryRun -count=1 $(TEST_FLAGS) -cases 10
+
 install: build
 	install -D -m 755 $(BIN) '$(DESTDIR)$(PREFIX)/bin/ipcfs'
 
@@ -81,5 +91,6 @@ setup-test:
 	@missing=; \
 	command -v python3 >/dev/null || missing="$$missing python3"; \
 	command -v gcc >/dev/null || missing="$$missing gcc"; \
+	command -v tmux >/dev/null || missing="$$missing tmux"; \
 	echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
 	[ -z "$$missing" ] || { $(packages); }

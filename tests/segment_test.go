@@ -346,7 +346,7 @@ while show("s/attached"):
     pass # RELEASE is asynchronous
 os.rmdir("s")
 print(os.listdir("."))
-`).prints(`['attached', 'data', 'lock', 'owners', 'seal', 'size', 'stat', 'waiters']
+`).prints(`['attached', 'data', 'destroy', 'lock', 'owners', 'seal', 'size', 'stat', 'waiters']
 ['0o600', '0o644', '0o600', '0o444', '0o644', '0o444']
 65536 65536
 True True True rw

@@ -1,0 +1,198 @@
+package tests
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ipcfs/kernelsim"
+)
+
+// An outcome is the last line of what "ipcfs simulate --on DIR --json" prints.
+type outcome struct {
+	Result string
+	Ending kernelsim.Ending
+}
+
+// simulateOn runs a scenario with real processes on the mount.
+func (m *mountpoint) simulateOn(t testing.TB, source []byte, arg ...string) (o outcome, status int, output string) {
+	t.Helper()
+	cmd := exec.Command(ipcfsBin, append([]string{"simulate", "--on", m.dir, "--json", "-"}, arg...)...)
+	cmd.Stdin = bytes.NewReader(source)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	err := cmd.Run()
+	output = out.String() + stderr.String()
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if json.Unmarshal([]byte(lines[len(lines)-1]), &o) != nil || o.Result == "" {
+		t.Fatalf("ipcfs simulate --on: %v\n%s", err, output)
+	}
+	return o, cmd.ProcessState.ExitCode(), output
+}
+
+// endings are the ways in which the exploration has the scenario end.
+func endings(t testing.TB, s *kernelsim.Scenario, histories bool, text func(kernelsim.Ending) string) []string {
+	t.Helper()
+	all, complete := s.Endings(kernelsim.DefaultStates, histories)
+	if !complete {
+		t.Fatal("the exploration has not seen everything")
+	}
+	var texts []string
+	for _, e := range all {
+		texts = append(texts, text(e))
+	}
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
+
+// leavesNothing fails if a scenario has left objects.
+func (m *mountpoint) leavesNothing(t testing.TB) {
+	t.Helper()
+	if text, err := os.ReadFile(m.path(".ipcfs", "objects")); err != nil || len(text) > 0 {
+		t.Errorf("objects that are left: %q, %v", text, err)
+	}
+}
+
+func TestShippedScenariosEndOnARealMountAsExplorationAllows(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	t.Cleanup(func() { m.leavesNothing(t) })
+	t.Run("each", func(t *testing.T) {
+		for _, shipped := range kernelsim.Shipped() {
+			t.Run(shipped.Name, func(t *testing.T) {
+				t.Parallel()
+				s, err := kernelsim.Parse(shipped.Name, shipped.Source)
+				if err != nil {
+					t.Fatal(err)
+				}
+				allowed := endings(t, s, false, kernelsim.Ending.Short)
+				run := func(arg ...string) {
+					t.Helper()
+					bound := patience
+					if s.Endless() {
+						bound = 300 * time.Millisecond
+					}
+					o, status, output := m.simulateOn(t, shipped.Source, append(arg, "--time", bound.String())...)
+					switch {
+					case o.Result == "unfinished" && s.Endless():
+					case !slices.Contains(allowed, o.Ending.Short()):
+						t.Errorf("%v: ended with\n%s\nwhich is none of\n%s\n%s", arg, o.Ending.Short(), strings.Join(allowed, "\n"), output)
+					}
+					if status != 0 {
+						t.Errorf("%v: status %d, want 0\n%s", arg, status, output)
+					}
+				}
+				run()
+				for seed := range 3 {
+					run("--seed", strconv.Itoa(seed))
+				}
+			})
+		}
+	})
+}
+
+func TestRealRunsReportWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	for _, c := range []struct {
+		name, source string
+		status       int
+		want         string // in the ending
+	}{
+		{"deadlock", "mailbox a\nmailbox b\nprocess p:\n  receive a -> x\n  send b x\nprocess q:\n  receive b -> x\n  send a x\n", 1,
+			"deadlock; a: 0 messages; b: 0 messages; p receive a … waits; q receive b … waits"},
+		{"expected deadlock", "semaphore s\nprocess p:\n  wait s\nexpect deadlock\n", 0, "deadlock; s: 0; p wait s … waits"},
+		{"violated at the end", "shared n = 0\nprocess p * 2:\n  atomic n = n + 1\nfinally n == 3\n", 1, "violation: line 4: violated: finally n == 3"},
+		{"violated always", "shared n = 0\nprocess p:\n  n = 1\nprocess q daemon:\n  sleep 10s\nalways n == 0\n", 1, "violation: line 6: violated: always n == 0"},
+		{"violated by an object", "mailbox a\nprocess p:\n  send a 1\nalways messages(a) == 0\n", 1, "violation: line 4: violated: always messages(a) == 0"},
+		{"assert", "process p:\n  assert 1 == 2\n", 1, "violation: line 2: p: assert 1 == 2: it does not hold"},
+		{"untried", "mailbox a overflow=fail capacity=0\nprocess p:\n  send a 1\n", 1,
+			"violation: line 3: p: send a 1: it fails with EAGAIN, which nobody tries"},
+		{"kill", "mailbox a\nprocess p:\n  receive a -> x\nprocess q:\n  while blocked(p) == 0:\n    yield\n  kill p\n  send a 1\nfinally killed(p) == 1\n", 0,
+			"done; a: 1 message; p killed; q exited"},
+		{"signal", "mailbox a\nprocess p:\n  try receive a -> x\n  assert errno == EINTR\nprocess q:\n  while blocked(p) == 0:\n    yield\n  signal p\n", 0,
+			"done; a: 0 messages; p exited; q exited"},
+		{"time-out", "semaphore s\nprocess p:\n  try wait s within 5ms\n  assert errno == ETIMEDOUT\n  try hold s within 5ms\n  assert errno == ETIMEDOUT\n", 0,
+			"done; s: 0; p exited"},
+		{"nonblock", "mailbox a\nprocess p:\n  try receive a -> x nonblock\n  assert errno == EAGAIN\n  sleep 1ms\n", 0, "done; a: 0 messages; p exited"},
+		{"destroy", "mailbox a\nprocess p:\n  try receive a -> x\n  assert errno == EIDRM\nprocess q:\n  while blocked(p) == 0:\n    yield\n  destroy a\n", 0,
+			"done; a: 0 messages; p exited; q exited"},
+		{"set", "mailbox a capacity=1\nprocess p:\n  send a 1\n  send a 2\nprocess q:\n  while blocked(p) == 0:\n    yield\n  set a capacity=2\n", 0,
+			"done; a: 2 messages; p exited; q exited"},
+		{"lone end of a pipe", "pipe a\nprocess p:\n  read a -> x\nexpect deadlock\n", 0, "deadlock; a: 0 bytes; p read a … waits"},
+		{"peek and flush", "mailbox a\nprocess p:\n  send a \"x\"\n  peek a -> x\n  assert x == \"x\"\n  flush a\n  assert messages(a) == 0\n", 0,
+			"done; a: 0 messages; p exited"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, status, output := m.simulateOn(t, []byte(c.source), "--time", patience.String())
+			if status != c.status || o.Ending.Short() != c.want {
+				t.Errorf("status %d, %s; want %d, %s\n%s", status, o.Ending.Short(), c.status, c.want, output)
+			}
+			s, err := kernelsim.Parse(c.name, []byte(c.source))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if allowed := endings(t, s, false, kernelsim.Ending.Short); !slices.Contains(allowed, o.Ending.Short()) {
+				t.Errorf("%s is none of\n%s", o.Ending.Short(), strings.Join(allowed, "\n"))
+			}
+			m.leavesNothing(t)
+		})
+	}
+}
+
+func TestInterruptedRealRunLeavesNothing(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	c := command{argv: []string{ipcfsBin, "simulate", "--on", m.dir, "--time", "1h", "-"},
+		stdin: []byte("semaphore s value=1\nprocess p * 2:\n  forever:\n    wait s\n    post s\n")}.run(t)
+	eventually(t, func() string {
+		text, _ := os.ReadFile(m.path(".ipcfs", "waiters"))
+		if !strings.Contains(string(text), "wait") {
+			return "nobody waits"
+		}
+		return ""
+	})
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-c.exited
+	m.leavesNothing(t)
+}
+
+func TestOnlyAMountCanBeSimulatedOn(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(ipcfsBin, "simulate", "--on", t.TempDir(), "philosophers")
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "no ipcfs is mounted there") {
+		t.Errorf("simulate --on a plain directory: %v, %q", err, out)
+	}
+}
+
+func TestCalibrationShowsPredictionBesideMeasurement(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	out, err := exec.Command(ipcfsBin, "simulate", "--costs", "--calibrate", "--on", m.dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("calibrate: %v\n%s", err, out)
+	}
+	for _, want := range []string{"crossing", "predicted", "measured", "ipcfs mailbox", "beats the kernel queue from: predicted", "beats the ipcfs mailbox from: predicted", "524288"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	eventually(t, func() string {
+		text, err := os.ReadFile(m.path(".ipcfs", "objects"))
+		if err != nil || len(text) > 0 {
+			return string(text)
+		}
+		return ""
+	})
+}
