@@ -209,6 +209,13 @@ func (s *Semaphore) release(now Time, h *Handle) bool {
 // pump serves those who wait, in order, until one has to wait on.
 func (s *Semaphore) pump(now Time, done *Finished) {
 	for r := s.waiting.first; r != nil; r = s.waiting.first {
+		if !s.reachable(r.units) {
+			// Units beyond the maximum that it counted on have been taken.
+			s.waiting.remove(r)
+			r.Errno = syscall.EINVAL
+			done.add(r)
+			continue
+		}
 		if r.units > s.value {
 			return
 		}

@@ -322,6 +322,8 @@ func (c *Conn) handle(req []byte) {
 // coldReply is room for the reply to any request but those that name a size.
 const coldReply = 512
 
+var coldReplies = sync.Pool{New: func() any { return new([coldReply]byte) }}
+
 func (c *Conn) handleCold(req []byte) {
 	in := unsafe.Pointer(&req[0])
 	header := (*fuse.InHeader)(in)
@@ -334,7 +336,14 @@ func (c *Conn) handleCold(req []byte) {
 	case opGetxattr, opListxattr:
 		size += int(min((*fuse.GetXAttrIn)(in).Size, MaxWrite))
 	}
-	out := make([]byte, size)
+	var out []byte
+	if size == coldReply {
+		buf := coldReplies.Get().(*[coldReply]byte)
+		defer coldReplies.Put(buf)
+		out = buf[:]
+	} else {
+		out = make([]byte, size)
+	}
 	n, status := c.cold.HandleRequest([][]byte{req}, [][]byte{out})
 	switch {
 	case status != fuse.OK: // no reply was produced
