@@ -197,6 +197,49 @@ func TestTheShellWorker(t *testing.T) {
 	})
 }
 
+func TestAnEventLoopHoldsSeveralLeases(t *testing.T) {
+	t.Parallel()
+	inBothShapes(t, func(t *testing.T, mb *mailbox) {
+		c := run(t, python, "-c", `
+import os, select, sys
+loop = select.epoll()
+leases = {}
+for i in range(3):
+    fd = os.open(sys.argv[1], os.O_RDWR | os.O_NONBLOCK)
+    loop.register(fd, select.EPOLLIN)
+print("ready", flush=True)
+while True:
+    for fd, events in loop.poll():
+        try:
+            leases[fd] = os.read(fd, 100).decode()
+        except BlockingIOError:
+            continue # another one was faster
+        print("took", leases[fd], flush=True)
+        loop.modify(fd, 0)
+    if len(leases) == 3:
+        break
+sys.stdin.readline()
+for fd, job in sorted(leases.items(), key=lambda l: l[1]):
+    print(os.write(fd, b"ack" if job != "b" else b"nack"), flush=True)
+    loop.modify(fd, select.EPOLLIN)
+(fd, events), = loop.poll(maxevents=1)
+print("again", os.read(fd, 100).decode(), os.write(fd, b"ack"), flush=True)
+print([events for fd, events in loop.poll(0) if events & select.EPOLLIN])
+`, mb.leaseFile())
+		c.expect("ready")
+		c.asleep()
+		for _, job := range []string{"a", "b", "c"} {
+			mb.put(job)
+			c.expect("took " + job)
+		}
+		mb.wantStat("leased 3", "messages 0", "open_receivers 3")
+		c.resume()
+		c.expect("3", "4", "3", "again b 3", "[]")
+		c.output()
+		mb.wantStat("leased 0", "messages 0", "received 3", "redelivered 1")
+	})
+}
+
 func TestReadingALineAtATimeTakesAMessageEach(t *testing.T) {
 	t.Parallel()
 	inBothShapes(t, func(t *testing.T, mb *mailbox) {
