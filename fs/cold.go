@@ -188,6 +188,7 @@ func (f *FS) beginNew(in *fuse.CreateIn, out *fuse.CreateOut) {
 	h := f.handleFor(out.Fh)
 	k := &call{fs: f, object: h.file.object, handle: h, silent: true}
 	k.Op, k.Handle, k.Caller = objects.Open, &h.Handle, callerOf(in.Caller)
+	h.Process = leader(in.Pid)
 	f.submit(k)
 }
 

@@ -3,6 +3,7 @@ package fs
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -24,10 +25,12 @@ func envelope(m *objects.Message) []byte {
 		Size     int     `json:"size"`
 		Body     *string `json:"body,omitempty"`
 		Base64   []byte  `json:"body_base64,omitempty"`
+		Returned uint32  `json:"deliveries,omitempty"`
 	}{
 		Seq: m.Seq, Priority: m.Priority, Urgent: m.Urgent, Topic: m.Topic,
-		Sent: time.Unix(0, int64(m.Sent)).UTC().Format(time.RFC3339Nano),
+		Sent: timestamp(m.Sent),
 		Pid:  pid, Uid: m.Sender.Uid, Gid: m.Sender.Gid, Size: len(m.Data),
+		Returned: m.Deliveries,
 	}
 	if utf8.Valid(m.Data) {
 		body := string(m.Data)
@@ -41,3 +44,15 @@ func envelope(m *objects.Message) []byte {
 	_ = e.Encode(line) // of such fields it cannot fail
 	return b.Bytes()
 }
+
+// receipt is the line that the sender of a message reads about it: what became of it, by
+// which process and user, and when.
+func receipt(fate objects.Fate, by objects.Caller, at objects.Time) []byte {
+	if fate != objects.Received {
+		return fmt.Appendf(nil, "%s - - %s\n", fate, timestamp(at))
+	}
+	return fmt.Appendf(nil, "%s %d %d %s\n", fate, leader(by.Pid), by.Uid, timestamp(at))
+}
+
+// timestamp is a time as RFC 3339 has it.
+func timestamp(t objects.Time) string { return time.Unix(0, int64(t)).UTC().Format(time.RFC3339Nano) }

@@ -39,6 +39,8 @@ type spec struct {
 	// cannot be opened for that.
 	read, write objects.Op
 	eof         bool // a read that follows a whole message reports end of file
+	answers     bool // what it reads is about what was written: it cannot be opened for reading alone
+	both        bool // nor for writing alone
 
 	// open is what open(2) submits, Open if it is 0. An endpoint may consist of
 	// nothing else; show and set then say what reads and writes do.

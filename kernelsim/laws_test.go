@@ -81,7 +81,8 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 		kindWords = append(kindWords, name)
 	}
 	ops := slices.DeleteFunc(slices.Clone(kind.Ops), func(op objects.Op) bool {
-		return opens(op) && op != objects.Hold || op == objects.Close
+		return opens(op) && op != objects.Hold || op == objects.Close || op == objects.Release && kind.Name == "mailbox" ||
+			op == objects.Lease || op == objects.Settle || op == objects.Receipt
 	})
 	// Half of the programs only give and take, and are killed more: what goes back
 	// goes back among others.

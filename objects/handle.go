@@ -1,5 +1,38 @@
 package objects
 
+// mail is what an open file has of a mailbox beside the message that it reads.
+type mail struct {
+	begun *Message   // what was written of a message that goes on
+	inbox []*Message // broadcast, and not received yet; in the order in which they are due
+
+	last    *Message // the message sent last, until its receipt is read
+	pending bool     // its receipt is not complete
+	receipt []byte   // what there is of it
+
+	leased *Message // taken on lease
+	ends   Time     // when the lease does, 0 if it does not
+	late   bool     // it ended before it was settled
+	torn   bool     // it ended before all was read
+}
+
+var noMail mail
+
+// seen is what h has, to look at.
+func (h *Handle) seen() *mail {
+	if h == nil || h.mail == nil {
+		return &noMail
+	}
+	return h.mail
+}
+
+// kept is what h has, to change.
+func (h *Handle) kept() *mail {
+	if h.mail == nil {
+		h.mail = new(mail)
+	}
+	return h.mail
+}
+
 // seekBack is the largest read, in bytes, after which the delivered bytes stay
 // addressable. It covers the programs that read ahead and seek back to the end of
 // the line they wanted: bash reads 4096 bytes, head and tail 8192.
@@ -28,12 +61,21 @@ type Handle struct {
 	// Render makes what is read of a message, if it is not the message itself.
 	Render func(m *Message) []byte
 
+	// Process is the process that opened it, 0 if that is not known.
+	Process uint32
+
+	// Receipts makes the line that tells the sender of a message how it fared, by the
+	// doing of whom, and when. If it is nil, the handle gets no receipts.
+	Receipts func(fate Fate, by Caller, at Time) []byte
+
 	opener uint32 // uid of who opened it
 
 	end  bool     // end of file is due: the message was delivered whole, the pipe hung up
 	msg  *Message // delivered in part, or whole and still addressable
 	base int64    // the offset of msg's first byte
 	read int      // the bytes of msg delivered at least once
+
+	mail *mail // what few handles have, nil if this one has nothing of it
 
 	early bool  // of a pipe: opened without waiting for the other end
 	met   int64 // and how often that had been opened before, if it was not there
@@ -80,6 +122,9 @@ func (h *Handle) resume(r *Request) bool {
 	h.msg = nil
 	return h.EOF
 }
+
+// done drops what is left to read of the message that h has taken.
+func (h *Handle) done() { h.msg, h.end = nil, false }
 
 // left reports whether bytes of h's message have not been delivered yet.
 func (h *Handle) left() bool { return h.msg != nil && h.read < len(h.msg.Data) }

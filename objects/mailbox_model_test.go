@@ -391,7 +391,11 @@ func (m *mailboxModel) giveBack(r *modelRequest) {
 		m.hand(take(&m.receivers, i), r.whole)
 		return
 	}
-	m.held = slices.Insert(m.held, 0, r.whole)
+	i := slices.IndexFunc(m.held, func(x *modelMessage) bool { return x.seq > r.whole.seq })
+	if i < 0 {
+		i = len(m.held)
+	}
+	m.held = slices.Insert(m.held, i, r.whole)
 	m.show(r.whole)
 }
 
@@ -680,7 +684,6 @@ func (c *comparison) setPolicy(name, value string) {
 		c.model.overflow, _ = parseOverflow(value)
 	case "ttl":
 		c.model.ttl, _ = ParseSpan(value)
-		c.model.expire()
 	case "order":
 		o, _ := parseOrder(value)
 		if o == FIFO && c.model.order != o {
@@ -688,6 +691,7 @@ func (c *comparison) setPolicy(name, value string) {
 		}
 		c.model.order = o
 	}
+	c.model.expire()
 	c.model.settle()
 	c.compare(done)
 }

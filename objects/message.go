@@ -16,16 +16,22 @@ type Message struct {
 	Data   []byte
 	Seq    uint64 // 1 for the mailbox's first message
 	Sender Caller
-	Sent   Time
+
+	// Deliveries is how many leases of it have ended without an acknowledgement.
+	Deliveries uint32
+
+	Sent Time
 
 	// What its endpoint labelled it with.
 	Topic    string // "" if it has none
 	Priority uint8
 	Urgent   bool
 
-	borrowed   bool  // Data belongs to the driver
-	charged    bool  // booked in the ledger
-	rank       uint8 // in the list that it is in
+	borrowed   bool    // Data belongs to the driver
+	charged    bool    // booked in the ledger
+	rank       uint8   // in the list that it is in
+	share      *share  // nil unless it was broadcast
+	wants      *Handle // who wants a receipt of it, nil if nobody does
 	prev, next *Message
 	inline     [inlineData]byte
 }
@@ -110,14 +116,23 @@ func (l *messageList) push(m *Message, rank uint8) {
 	l.ranks.ends[rank] = m
 }
 
-// pushFront adds m before those of its rank.
-func (l *messageList) pushFront(m *Message, rank uint8) {
-	if rank > 0 && (l.ranks == nil || l.ranks.used&(1<<rank) == 0) {
+// putBack adds m, which was in l before, where its number belongs among those of its
+// rank. That is at the head, or close to it.
+func (l *messageList) putBack(m *Message, rank uint8) {
+	at := l.above(rank)
+	next := l.first
+	if at != nil {
+		next = at.next
+	}
+	for next != nil && next.rank == rank && next.Seq < m.Seq {
+		at, next = next, next.next
+	}
+	if next == nil || next.rank < rank {
 		l.push(m, rank)
 		return
 	}
 	m.rank = rank
-	l.insert(m, l.above(rank))
+	l.insert(m, at)
 }
 
 // insert adds m after the message at, or as the first if that is nil.

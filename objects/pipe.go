@@ -771,7 +771,7 @@ func (p *Pipe) Ready(h *Handle) Events {
 		if !p.persistent && p.openWriters == 0 && !p.unmet(h) {
 			e |= Hup
 		}
-		if p.oob.next(nil) != nil {
+		if p.oob.nextFor(new(Handle)) != nil {
 			e |= Pri
 		}
 	}
