@@ -62,7 +62,7 @@ func TestCloseFramingMakesOneMessageOfAllThatIsWritten(t *testing.T) {
 		"sed":          {"bash", "-c", `exec sed '' "$IN" > "$S"`},
 		"echo":         {"bash", "-c", `echo "$(< "$IN")" > "$S"`},
 		"printf":       {"bash", "-c", `printf '%s\n' "$(< "$IN")" > "$S"`},
-		"while read":   {"bash", "-c", `while read -r line; do echo "$line"; done < "$IN" > "$S"`},
+		"while read":   {"bash", "-c", `while IFS= read -r line; do echo "$line"; done < "$IN" > "$S"`},
 		"several":      {"bash", "-c", `{ head -n 1 "$IN"; tail -n +2 "$IN"; } > "$S"`},
 		"python print": {python, "-c", `import os; print(open(os.environ["IN"]).read(), end="", file=open(os.environ["S"], "w"))`},
 		"python write": {python, "-c", `import os; f = open(os.environ["S"], "wb", 0); [f.write(l) for l in open(os.environ["IN"], "rb")]`},
@@ -375,7 +375,7 @@ func TestBeginningAMessageWaitsForRoom(t *testing.T) {
 				interrupted.signal(syscall.SIGUSR1)
 				interrupted.expect("EINTR", "ok")
 				mb.awaitStat("senders_waiting 1")
-				mb.wantQueue("q")
+				does(t, "open "+mb.receive+" rdonly", "ok", "read 9", `"q"`)
 				patient.expect("3", "4", "ok")
 				mb.awaitQueue("patient")
 				mb.wantStat("sent 2", "received 2", "dropped 0")
@@ -407,13 +407,14 @@ func TestContinuingAMessageNeverWaits(t *testing.T) {
 		mb.with("capacity", "1", "framing", "close")
 		c := mb.writer("write be", "pause", "poll out 0", "write gun", "nonblock on", "poll out 0", "write  and", "close", "say closed", "pause")
 		c.expect("2")
-		bash(t, "echo first > "+mb.send).prints("")
-		mb.awaitStat("messages 1")
+		mb.set("framing", "write")
+		mb.put("first")
+		mb.set("framing", "close")
 		does(t, "open "+mb.send+" wronly|nonblock", "ok", "poll out 0", "none", "write x", "EAGAIN")
 		c.resume()
 		c.expect("ok", "out", "3", "ok", "out", "4", "ok", "closed")
 		mb.awaitStat("messages 1", "senders_waiting 1", "open_senders 0")
-		mb.wantQueue("first\n", "begun and")
+		mb.wantQueue("first", "begun and")
 	})
 }
 
@@ -434,13 +435,14 @@ func TestCloseNeverWaitsAndItsMessageWaitsInLine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inBothShapes(t, func(t *testing.T, mb *mailbox) {
-				mb.with("capacity", "1", "framing", "close")
+				mb.with("capacity", "3", "framing", "close")
 				var all []*client
 				for _, text := range []string{"one", "two", "three"} {
 					c := mb.writer("write "+text, "pause", "close", "say closed")
 					c.expect(number(len(text)))
 					all = append(all, c)
 				}
+				mb.set("capacity", "1")
 				for i, c := range all {
 					c.resume()
 					c.expect("ok", "ok", "closed")
@@ -554,25 +556,36 @@ func TestLinesWaitForRoomOneByOne(t *testing.T) {
 		mb.with("framing", "line", "capacity", "2")
 		does(t, "open "+mb.send+" wronly|nonblock", "ok",
 			`write a\nb\nc\n`, "4", `write c\n`, "EAGAIN", "write c", "EAGAIN", "close", "ok")
-		mb.awaitStat("open_senders 0")
+		mb.awaitStat("open_senders 0", "sent 2")
 		mb.wantQueue("a\n", "b\n")
-		// Two lines fit, the beginning of a third has no room.
-		does(t, "open "+mb.send+" wronly|nonblock", "ok", `write a\nb\nc`, "4", "close", "ok")
-		mb.awaitStat("open_senders 0")
-		mb.wantQueue("a\n", "b\n")
-
 		mb.set("overflow", "fail")
 		does(t, "open "+mb.send+" wronly", "ok", `write a\nb\nc\n`, "4", `write c\n`, "EAGAIN")
 		mb.set("overflow", "block")
 		mb.wantQueue("a\n", "b\n")
 
-		c := mb.writer(`write a\nb\nc\nd\ne\n`, "close", "pause")
-		mb.parked(c)
-		mb.wantStat("messages 2", "senders_waiting 1", "sent 2")
+		c := mb.parked(mb.writer(`write a\nb\nc\nd\ne\n`, "close", "pause"))
+		mb.wantStat("messages 2", "senders_waiting 1", "sent 6")
 		does(t, "open "+mb.receive+" rdonly", "ok", "read 9", `"a\n"`)
-		mb.awaitStat("messages 2", "senders_waiting 1", "sent 3")
+		mb.awaitStat("messages 2", "senders_waiting 1", "sent 7")
 		mb.wantQueue("b\n", "c\n", "d\n", "e\n")
 		c.expect("10", "ok")
+	})
+}
+
+// Two lines fit, and the beginning of a third has to wait like any other.
+func TestTheBeginningOfALineBehindOthersWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	inBothShapes(t, func(t *testing.T, mb *mailbox) {
+		mb.with("framing", "line", "capacity", "2")
+		does(t, "open "+mb.send+" wronly|nonblock", "ok", `write a\nb\nc`, "4", "close", "ok")
+		mb.awaitStat("open_senders 0")
+		mb.wantQueue("a\n", "b\n")
+		c := mb.parked(mb.writer(`write a\nb\nc`, "close", "pause"))
+		mb.wantStat("senders_waiting 1", "messages 2")
+		does(t, "open "+mb.receive+" rdonly", "ok", "read 9", `"a\n"`)
+		c.expect("5", "ok")
+		mb.awaitStat("messages 2", "sent 5")
+		mb.wantQueue("b\n", "c")
 	})
 }
 
