@@ -17,7 +17,8 @@ type Object interface {
 	Submit(now Time, r *Request) Finished
 
 	// Cancel finishes the parked request r with cause, nothing sent and nothing
-	// taken. It does nothing if r has finished already.
+	// taken; or with what was done of it, if it has several parts. It does nothing
+	// if r has finished already.
 	Cancel(now Time, r *Request, cause syscall.Errno) Finished
 
 	// Return takes back what r was finished with, because the driver found that
