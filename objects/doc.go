@@ -19,7 +19,8 @@
 // receive after all gives the message back with [Object.Return].
 //
 // An object in which something happens when time passes is an [Expirer]: the driver runs
-// one timer for its next deadline. [Transfer] is the one call on two objects.
+// one timer for its next deadline. [Transfer], [SendSegment] and [ReceiveSegment] are the
+// calls on two objects.
 //
 // # Locking
 //

@@ -39,6 +39,10 @@ func init() {
 // parked, the message of the first one, the oldest not yet admitted, does not fit. A
 // message for which a receiver waits is handed to it at once, whether there is room or
 // not, and whoever waits with others.
+//
+// A message may also be memory, a segment that was sent whole: see SendSegment. It is one
+// of capacity, but to maxMessage and capacityBytes, which bound what is copied in, it is
+// as an empty one.
 type Mailbox struct {
 	ledger Ledger
 
@@ -99,6 +103,7 @@ func (b *Mailbox) submit(now Time, r *Request) Finished {
 		return one(r)
 	case Close:
 		b.count(r.Handle, -1)
+		r.Handle.letGo()
 		*r.Handle = Handle{}
 		return one(r)
 	case Send:
@@ -199,6 +204,7 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 		case DropOldest:
 			for old := b.held.oldest(); old != nil && !b.fits(n); old = b.held.oldest() {
 				b.held.remove(old)
+				old.memory.hold()
 				old.refund(b.ledger)
 				oldest.push(old, 0)
 			}
@@ -207,6 +213,7 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 		if !b.fits(n) { // DropNewest, or nothing older to drop
 			b.accept(now, r)
 			b.drop(m)
+			oldest.letGo()
 			done.add(r)
 			return true
 		}
@@ -216,12 +223,14 @@ func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
 		for old := oldest.last; old != nil; old = oldest.last {
 			oldest.remove(old)
 			b.restore(old)
+			old.memory.letGo()
 			b.dropped--
 		}
 		r.Errno, r.message = errno, nil
 		done.add(r)
 		return true
 	}
+	oldest.letGo()
 	b.accept(now, r)
 	m.own()
 	b.held.push(m, b.order.rank(m))
@@ -281,11 +290,11 @@ func (b *Mailbox) show(m *Message, done *Finished) {
 
 // deliver finishes the receive r with m.
 func (b *Mailbox) deliver(now Time, r *Request, m *Message, done *Finished) {
-	m.refund(b.ledger)
 	b.received++
 	b.taken = now
 	r.message, r.took = m, true
 	r.Handle.begin(r, m)
+	m.refund(b.ledger)
 	done.add(r)
 	if !r.Handle.left() {
 		return
@@ -428,10 +437,15 @@ func (b *Mailbox) Return(now Time, r *Request) Finished {
 	}
 	m, h := r.message, r.Handle
 	r.took = false
-	if len(r.Data) < len(r.shown.Data) && (h.msg != r.shown || h.read > len(r.Data)) {
+	if int64(len(r.Data)) < r.shown.Size() && (h.msg != r.shown || h.read > len(r.Data)) ||
+		m.memory != nil && h.memory != m.memory {
 		return done // somebody who shares the handle has read on
 	}
 	h.forget(r.shown)
+	if m.memory != nil {
+		h.memory = nil
+		defer m.memory.letGo()
+	}
 	b.received--
 	if receiver := b.receiverFor(m); receiver != nil {
 		b.receivers.remove(receiver)
@@ -580,14 +594,14 @@ func (b *Mailbox) SetPolicy(now Time, name, value string) (Finished, syscall.Err
 
 // Held implements Object.
 func (b *Mailbox) Held() Held {
-	return Held{Messages: b.held.n, Bytes: b.held.bytes, Changed: b.changed, Taken: b.taken}
+	return Held{Messages: b.held.n, Bytes: b.held.bytes + b.held.memory, Changed: b.changed, Taken: b.taken}
 }
 
 // Stat implements Object.
 func (b *Mailbox) Stat() []Counter {
 	return []Counter{
 		{"messages", b.held.n},
-		{"bytes", b.held.bytes},
+		{"bytes", b.held.bytes + b.held.memory},
 		{"sent", b.sent},
 		{"received", b.received},
 		{"dropped", b.dropped},
@@ -608,11 +622,14 @@ func (b *Mailbox) Waiters() iter.Seq[*Request] {
 
 // Check implements Object.
 func (b *Mailbox) Check() error {
-	var n, bytes int64
+	var n, bytes, memory int64
 	var last uint64
 	for m := b.held.first; m != nil; m = m.next {
 		if m.borrowed || !m.charged && b.ledger == Unlimited {
 			return fmt.Errorf("message %d is held on borrowed memory or off the books", m.Seq)
+		}
+		if m.memory != nil && (m.memory.storage == nil || !m.memory.queued) {
+			return fmt.Errorf("message %d is held and its memory is not", m.Seq)
 		}
 		if m.Seq == last {
 			return fmt.Errorf("message %d is held twice", m.Seq)
@@ -624,12 +641,13 @@ func (b *Mailbox) Check() error {
 			return fmt.Errorf("message %d expires at %d, unnoticed until %d", m.Seq, at, b.due)
 		}
 		n, bytes, last = n+1, bytes+int64(len(m.Data)), m.Seq
+		memory += m.memory.length()
 	}
 	switch {
 	case b.held.numbers != nil && int64(len(b.held.numbers)) != n:
 		return fmt.Errorf("%d messages are numbered, %d held", len(b.held.numbers), n)
-	case n != b.held.n || bytes != b.held.bytes:
-		return fmt.Errorf("holds %d messages of %d bytes, counted %d of %d", n, bytes, b.held.n, b.held.bytes)
+	case n != b.held.n || bytes != b.held.bytes || memory != b.held.memory:
+		return fmt.Errorf("holds %d messages of %d and %d bytes, counted %d of %d and %d", n, bytes, memory, b.held.n, b.held.bytes, b.held.memory)
 	case b.senders.n > 0 && b.overflow != Block:
 		return fmt.Errorf("%d senders wait under overflow %s", b.senders.n, b.overflow)
 	case b.senders.n > 0 && b.fits(int64(len(b.senders.first.message.Data))):

@@ -51,16 +51,22 @@ func Transfer(now Time, from, to *Mailbox, seq uint64) (left, arrived Finished, 
 	from.received++
 	from.taken = now
 	// It was booked by whom it is booked on, so this cannot fail.
+	arrived = to.enter(now, m.moved())
+	from.pump(now, &left)
+	return left, arrived, 0
+}
+
+// enter sends m, which is not refused, and returns what that finishes.
+func (b *Mailbox) enter(now Time, m *Message) (arrived Finished) {
 	r := &Request{Op: Send, Nonblock: true, Caller: m.Sender, message: m}
 	var sent Finished
-	to.admit(now, r, &sent)
+	b.admit(now, r, &sent)
 	for f := sent.Next(); f != nil; f = sent.Next() {
 		if f != r {
 			arrived.add(f)
 		}
 	}
-	from.pump(now, &left)
-	return left, arrived, 0
+	return arrived
 }
 
 // refuses reports whether a send of m that does not wait would fail for want of room.
