@@ -14,7 +14,7 @@ import (
 // nothing, unlink(2) discards it, and rename(2) into another such folder sends it there.
 var messagesFolder = folder{
 	name: "messages", mode: 0o700, member: messageFile, list: sequenceNumbers,
-	remove: discardMessage, move: transferMessage,
+	remove: discardMessage, move: transferMessage, leave: receiveSegment, adopt: sendSegment,
 }
 
 // message returns the message that is called name, nil if it is not held.
@@ -35,7 +35,7 @@ func messageFile(o *object, name string) *spec {
 	if m == nil {
 		return nil
 	}
-	sender, sent, size := m.Sender, time.Unix(0, int64(m.Sent)), uint64(len(m.Data))
+	sender, sent, size := m.Sender, time.Unix(0, int64(m.Sent)), uint64(m.Size())
 	return &spec{
 		mode: 0o444,
 		attr: func(out *fuse.Attr) {
@@ -49,8 +49,12 @@ func messageFile(o *object, name string) *spec {
 			if m == nil {
 				return nil
 			}
+			if m.Data == nil { // part reads it
+				return []byte{}
+			}
 			return m.Data // which does not change
 		},
+		part: messagePart(m, name),
 	}
 }
 
