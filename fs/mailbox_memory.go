@@ -32,6 +32,9 @@ func lockBoth(a, b *object) (unlock func()) {
 func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) syscall.Errno {
 	f.mu.Lock()
 	o, errno := f.sendable(in, name)
+	if errno == 0 && to.gone {
+		errno = syscall.EIDRM
+	}
 	if errno != 0 {
 		f.mu.Unlock()
 		return errno

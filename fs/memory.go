@@ -294,11 +294,11 @@ func (m *memory) Punch(offset, n int64) syscall.Errno {
 	})
 }
 
-// Mapped implements objects.Storage. A passed-through mapping is of our file and keeps
-// none of the mount's open (backing_file_mmap, fs/backing-file.c). The kernel grants a
-// lease for writing only to the one who has a file open (fcntl(2), F_SETLEASE).
+// Mapped implements objects.Storage. A mapping that was passed through is of our file
+// and keeps none of the mount's open (backing_file_mmap, fs/backing-file.c). The kernel
+// grants a lease for writing only to the one who has a file open (fcntl(2), F_SETLEASE).
 func (m *memory) Mapped() bool {
-	return m.passed && m.do(func(fd int) error {
+	return m.users > 0 || m.passed && m.do(func(fd int) error {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
 			return err
 		}

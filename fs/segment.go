@@ -60,6 +60,10 @@ func (f *FS) attach(h *handle, flags *uint32) syscall.Errno {
 	defer o.mu.Unlock()
 	m := o.memory()
 	if errno := m.open(); errno != 0 {
+		if errno == syscall.EIDRM && h.file.gone {
+			// It has been sent since its name was looked up: the kernel looks again.
+			errno = syscall.ESTALE
+		}
 		return errno
 	}
 	h.attached = true

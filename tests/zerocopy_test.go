@@ -254,12 +254,13 @@ os.close(fd)
 print("mapped", attempt(send, "frame"))
 m.close()
 # A mapping keeps no file open: mmap(2). Python's keeps one.
-fd = os.open("frame", os.O_RDWR)
 libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
-at = libc.mmap(None, 5000, 3, 1, fd, 0)
-os.close(fd)
-print("mapped only", attempt(send, "frame"))
-libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t(5000))
+for how, protection in (os.O_RDWR, 3), (os.O_RDWR, 1), (os.O_RDONLY, 1):
+    fd = os.open("frame", how)
+    at = libc.mmap(None, 5000, protection, 1, fd, 0)
+    os.close(fd)
+    print("mapped only", attempt(send, "frame"))
+    libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t(5000))
 lock = os.open("frame.d/lock", os.O_RDONLY)
 print("locked", attempt(send, "frame"))
 os.close(lock)
@@ -274,7 +275,10 @@ os.rmdir("dir")
 print("nothing", attempt(send, "none"), attempt(take, "1", "x"), attempt(os.rename, QUEUE + "x", "x"))
 print("elsewhere", attempt(os.rename, "frame", JOBS + "topic/frame"), attempt(os.rename, "frame", JOBS + "frame"), attempt(os.rename, "frame", "../mailboxes/frame"))
 print("exchange", libc.renameat2(-100, b"frame", -100, QUEUE.encode() + b"1", 2), errno.errorcode[ctypes.get_errno()])
+known = os.open("frame", os.O_PATH)
 send("frame")
+print("sent", attempt(os.open, "/proc/self/fd/%d" % known, os.O_RDWR), os.fstat(known).st_nlink, os.fstat(known).st_size)
+os.close(known)
 for n in ("x.d", "x" * 256, "x\n"):
     print("name", attempt(take, "1", n))
 print("across", attempt(os.rename, QUEUE + "1", "../pipes/x"), attempt(os.rename, QUEUE + "1", "../mailboxes/x"))
@@ -323,12 +327,15 @@ os.unlink("sealed")
 		c.expect(strings.Split(strings.TrimSuffix(`open EBUSY
 mapped EBUSY
 mapped only EBUSY
+mapped only EBUSY
+mapped only EBUSY
 locked EBUSY
 two names EBUSY EBUSY
 directory EISDIR EPERM
 nothing ENOENT ENOENT ENOENT
 elsewhere EPERM EPERM EXDEV
 exchange -1 ENOENT
+sent ESTALE 0 0
 name EINVAL
 name ENAMETOOLONG
 name EINVAL
