@@ -20,7 +20,8 @@
 // receive after all gives the message back with [Object.Return].
 //
 // An object in which something happens when time passes is an [Expirer]: the driver runs
-// one timer for its next deadline. [Transfer] and [Forward] are the calls on two objects.
+// one timer for its next deadline. [Transfer], [Forward], [SendSegment] and
+// [ReceiveSegment] are the calls on two objects.
 //
 // # Locking
 //

@@ -90,6 +90,9 @@ type Ledger interface {
 	// Charge books messages and bytes on uid. Negative amounts give back what was
 	// booked and never fail. ENOSPC: the mount's limit; EDQUOT: the user's.
 	Charge(uid uint32, messages, bytes int64) syscall.Errno
+
+	// Rebook books on to bytes that are booked on from. EDQUOT: the limit of to.
+	Rebook(from, to uint32, bytes int64) syscall.Errno
 }
 
 // Unlimited is the Ledger without a limit.
@@ -97,4 +100,5 @@ var Unlimited Ledger = unlimited{}
 
 type unlimited struct{}
 
-func (unlimited) Charge(uint32, int64, int64) syscall.Errno { return 0 }
+func (unlimited) Charge(uint32, int64, int64) syscall.Errno  { return 0 }
+func (unlimited) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }

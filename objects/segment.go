@@ -44,6 +44,15 @@ type Storage interface {
 	// Punch turns n bytes at offset into zeros that take no memory.
 	Punch(offset, n int64) syscall.Errno
 
+	// Mapped reports whether a process may have it mapped of which the object sees no
+	// open file: a mapping outlives that, and where the memory itself is mapped the
+	// driver is not told when it ends.
+	Mapped() bool
+
+	// Move moves the bytes, none of which is copied, to a storage of their own. What
+	// is left is as after Free.
+	Move() Storage
+
 	// Free lets go of everything.
 	Free()
 }
@@ -519,6 +528,16 @@ func (m *Bytes) Punch(offset, n int64) syscall.Errno {
 		clear(m.b[offset:min(offset+n, m.Size())])
 	}
 	return 0
+}
+
+// Mapped implements Storage.
+func (m *Bytes) Mapped() bool { return false }
+
+// Move implements Storage.
+func (m *Bytes) Move() Storage {
+	moved := &Bytes{m.b}
+	m.b = nil
+	return moved
 }
 
 // Free implements Storage.
