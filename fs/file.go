@@ -300,6 +300,10 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 		return
 	}
 	s := h.file.spec
+	if s.part != nil {
+		f.readPart(c, h, in)
+		return
+	}
 	if s.read == 0 {
 		c.ReplyData(in.Unique, h.readText(f, in.Offset, in.Size))
 		return

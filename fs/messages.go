@@ -14,7 +14,7 @@ import (
 // nothing, unlink(2) discards it, and rename(2) into another such folder sends it there.
 var messagesFolder = folder{
 	name: "messages", mode: 0o700, member: messageFile, list: sequenceNumbers,
-	remove: discardMessage, move: transferMessage,
+	remove: discardMessage, move: transferMessage, leave: receiveSegment, adopt: sendSegment,
 }
 
 // message returns the message that is called name, nil if it is not held.
@@ -35,7 +35,7 @@ func messageFile(o *object, name string) *spec {
 	if m == nil {
 		return nil
 	}
-	sender, sent, size := m.Sender, time.Unix(0, int64(m.Sent)), uint64(len(m.Data))
+	sender, sent, size := m.Sender, time.Unix(0, int64(m.Sent)), uint64(m.Size())
 	return &spec{
 		mode: 0o444,
 		attr: func(out *fuse.Attr) {
@@ -49,8 +49,12 @@ func messageFile(o *object, name string) *spec {
 			if m == nil {
 				return nil
 			}
+			if m.Data == nil { // part reads it
+				return []byte{}
+			}
 			return m.Data // which does not change
 		},
+		part: messagePart(m, name),
 	}
 }
 
@@ -129,16 +133,10 @@ func transferMessage(f *FS, d, to *folderDir, uid uint32, name string) syscall.E
 
 // between calls move with the mailboxes x and y, which are not the same.
 func (f *FS) between(x, y *object, move func(x, y *objects.Mailbox) (left, arrived objects.Finished)) {
-	first, second := x, y
-	if first.ino > second.ino { // the lock order of objects
-		first, second = second, first
-	}
-	first.mu.Lock()
-	second.mu.Lock()
+	unlock := lockBoth(x, y)
 	left, arrived := move(x.impl.(*objects.Mailbox), y.impl.(*objects.Mailbox))
 	wake := append(x.woken(), y.woken()...)
-	second.mu.Unlock()
-	first.mu.Unlock()
+	unlock()
 	f.finish(arrived)
 	f.finish(left)
 	f.wake(wake)

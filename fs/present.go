@@ -49,7 +49,8 @@ type spec struct {
 	// Of a member of a folder that is itself rather than a way to its object.
 	attr  func(out *fuse.Attr) // what stat(2) shows
 	lives func(o *object) bool // whether it is still there
-	fixed bool                 // show is asked at open(2), which fails with ENOENT if it gives nil
+	part  func(o *object, p []byte, offset int64) (int, syscall.Errno)
+	fixed bool // show is asked at open(2), which fails with ENOENT if it gives nil
 
 	// only narrows an endpoint of messages.
 	only *objects.Selector

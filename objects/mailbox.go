@@ -41,9 +41,14 @@ func init() {
 // message for which a receiver waits is handed to it at once, whether there is room or
 // not, and whoever waits with others.
 //
+// A message may also be memory, a segment that was sent whole: see SendSegment. It is one
+// of capacity, but to maxMessage and capacityBytes, which bound what is copied in, it is
+// as an empty one.
+//
 // The files named after what they add to this: mailbox_framing.go (what of the bytes
 // written is a message), mailbox_receivers.go (who receives it), mailbox_lease.go,
-// mailbox_receipt.go, mailbox_messages.go (messages by number), mailbox_policy.go.
+// mailbox_receipt.go, mailbox_messages.go (messages by number), mailbox_memory.go,
+// mailbox_policy.go.
 type Mailbox struct {
 	ledger Ledger
 
@@ -166,6 +171,7 @@ func (b *Mailbox) close(now Time, r *Request) Finished {
 		}
 		b.pump(now, &done)
 	}
+	h.letGo()
 	*h = Handle{}
 	done.add(r)
 	return done
@@ -353,6 +359,7 @@ func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno sy
 		case DropOldest:
 			for old := b.held.oldest(); old != nil && !b.fits(n); old = b.held.oldest() {
 				b.held.remove(old)
+				old.memory.hold()
 				old.refund(b.ledger)
 				oldest.push(old, 0)
 			}
@@ -361,6 +368,7 @@ func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno sy
 			b.accept(now, m)
 			b.revoke(m)
 			b.drop(now, m, done)
+			oldest.letGo()
 			b.dropAll(now, &oldest, done)
 			return true, 0
 		}
@@ -369,9 +377,11 @@ func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno sy
 		// mq_send(3) has no such case; like every send that fails, it changes nothing.
 		for old := oldest.pop(); old != nil; old = oldest.pop() {
 			b.restore(old)
+			old.memory.letGo()
 		}
 		return false, errno
 	}
+	oldest.letGo()
 	b.dropAll(now, &oldest, done)
 	b.hold(now, m, done)
 	return true, 0
@@ -483,12 +493,13 @@ func (b *Mailbox) show(m *Message, done *Finished) {
 func (b *Mailbox) deliver(now Time, r *Request, m *Message, done *Finished) {
 	if r.Op == Lease {
 		b.lease(now, r, m)
-	} else {
-		m.refund(b.ledger)
-		b.received++
-		b.certify(now, m, Received, r.Caller, done)
+		b.hand(now, r, m, done)
+		return
 	}
+	b.received++
+	b.certify(now, m, Received, r.Caller, done)
 	b.hand(now, r, m, done)
+	m.refund(b.ledger)
 }
 
 // hand finishes the receive r with m.
@@ -686,10 +697,15 @@ func (b *Mailbox) Return(now Time, r *Request) Finished {
 	}
 	m, h := r.message, r.Handle
 	r.took = false
-	if len(r.Data) < len(r.shown.Data) && (h.msg != r.shown || h.read > len(r.Data)) {
+	if int64(len(r.Data)) < r.shown.Size() && (h.msg != r.shown || h.read > len(r.Data)) ||
+		m.memory != nil && h.memory != m.memory {
 		return done // somebody who shares the handle has read on
 	}
 	h.forget(r.shown)
+	if m.memory != nil {
+		h.memory = nil
+		defer m.memory.letGo()
+	}
 	switch {
 	case r.Op == Lease:
 		if h.seen().leased != m {
@@ -802,14 +818,14 @@ func (b *Mailbox) writable(h *Handle) bool {
 
 // Held implements Object.
 func (b *Mailbox) Held() Held {
-	return Held{Messages: b.held.n, Bytes: b.held.bytes, Changed: b.changed, Taken: b.taken}
+	return Held{Messages: b.held.n, Bytes: b.held.bytes + b.held.memory, Changed: b.changed, Taken: b.taken}
 }
 
 // Stat implements Object.
 func (b *Mailbox) Stat() []Counter {
 	return []Counter{
 		{"messages", b.held.n},
-		{"bytes", b.held.bytes},
+		{"bytes", b.held.bytes + b.held.memory},
 		{"sent", b.sent},
 		{"received", b.received},
 		{"dropped", b.dropped},
@@ -837,11 +853,14 @@ func (b *Mailbox) Waiters() iter.Seq[*Request] {
 
 // Check implements Object.
 func (b *Mailbox) Check() error {
-	var n, bytes, shared int64
+	var n, bytes, memory, shared int64
 	var last uint64
 	for m := b.held.first; m != nil; m = m.next {
 		if m.borrowed || !m.charged && b.ledger == Unlimited {
 			return fmt.Errorf("message %d is held on borrowed memory or off the books", m.Seq)
+		}
+		if m.memory != nil && (m.memory.storage == nil || !m.memory.queued) {
+			return fmt.Errorf("message %d is held and its memory is not", m.Seq)
 		}
 		if m.Seq == last {
 			return fmt.Errorf("message %d is held twice", m.Seq)
@@ -858,12 +877,14 @@ func (b *Mailbox) Check() error {
 			}
 		}
 		n, bytes, last = n+1, bytes+int64(len(m.Data)), m.Seq
+		memory += m.memory.length()
 	}
 	switch {
 	case b.held.numbers != nil && int64(len(b.held.numbers)) != n:
 		return fmt.Errorf("%d messages are numbered, %d held", len(b.held.numbers), n)
-	case n != b.held.n || bytes != b.held.bytes || shared != b.shared:
-		return fmt.Errorf("holds %d messages of %d bytes, %d of them broadcast, counted %d of %d and %d", n, bytes, shared, b.held.n, b.held.bytes, b.shared)
+	case n != b.held.n || bytes != b.held.bytes || memory != b.held.memory || shared != b.shared:
+		return fmt.Errorf("holds %d messages of %d and %d bytes, %d of them broadcast, counted %d of %d and %d, %d",
+			n, bytes, memory, shared, b.held.n, b.held.bytes, b.held.memory, b.shared)
 	case b.senders.n > 0 && b.overflow != Block:
 		return fmt.Errorf("%d senders wait under overflow %s", b.senders.n, b.overflow)
 	case b.senders.n > 0 && b.fits(int64(len(b.senders.first.message.Data))):

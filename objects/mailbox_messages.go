@@ -58,6 +58,7 @@ func (b *Mailbox) pass(now Time, m *Message, to *Mailbox, left, arrived *Finishe
 	b.received++
 	b.taken = now
 	b.certify(now, m, Moved, Caller{}, left)
+	m = m.moved()
 	m.share, m.wants, m.Deliveries = nil, nil, 0
 	to.put(now, m, arrived)
 }

@@ -446,6 +446,8 @@ func (b *book) Charge(_ uint32, messages, bytes int64) syscall.Errno {
 	return 0
 }
 
+func (*book) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
+
 // A comparison drives a Mailbox and its model through the same operations.
 type comparison struct {
 	t     testing.TB

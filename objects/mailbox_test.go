@@ -211,6 +211,8 @@ func (f full) Charge(_ uint32, messages, bytes int64) syscall.Errno {
 	return 0
 }
 
+func (f full) Rebook(uint32, uint32, int64) syscall.Errno { return f.errno }
+
 func TestFullLedgerRefusesWhatWouldBeKept(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
 		for _, capacity := range []string{"0", "1", "max"} {
@@ -321,6 +323,8 @@ func (b *fullBook) Charge(_ uint32, messages, _ int64) syscall.Errno {
 	}
 	return 0
 }
+
+func (*fullBook) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
 
 func TestSendThatFailsDropsNothing(t *testing.T) {
 	book := &fullBook{}

@@ -13,8 +13,9 @@ const inlineData = 64
 
 // A Message is what one Send put into a mailbox.
 type Message struct {
-	Data   []byte
-	Seq    uint64 // 1 for the mailbox's first message
+	Data   []byte  // empty if it is a segment that was sent whole
+	memory *parcel // then; nil otherwise
+	Seq    uint64  // 1 for the mailbox's first message
 	Sender Caller
 
 	// Deliveries is how many leases of it have ended without an acknowledgement.
@@ -54,16 +55,20 @@ func (m *Message) charge(l Ledger) syscall.Errno {
 	if m.charged {
 		return 0
 	}
+	m.memory.enqueue()
 	errno := l.Charge(m.Sender.Uid, 1, int64(len(m.Data)))
 	m.charged = errno == 0
 	return errno
 }
 
+// refund takes m off the books. Its memory, if it has any, is freed unless a handle
+// still reads it.
 func (m *Message) refund(l Ledger) {
 	if m.charged {
 		l.Charge(m.Sender.Uid, -1, -int64(len(m.Data)))
 		m.charged = false
 	}
+	m.memory.dequeue()
 }
 
 // A messageList is a queue of messages in the order in which they are to be received:
@@ -72,7 +77,8 @@ func (m *Message) refund(l Ledger) {
 type messageList struct {
 	first, last *Message
 	n           int64
-	bytes       int64
+	bytes       int64  // of their Data
+	memory      int64  // bytes of those that are memory
 	ranks       *ranks // nil as long as there has been none but 0
 
 	// numbers finds messages by their Seq. It is nil unless somebody has asked since
@@ -150,6 +156,7 @@ func (l *messageList) insert(m, at *Message) {
 	}
 	l.n++
 	l.bytes += int64(len(m.Data))
+	l.memory += m.memory.length()
 	if l.numbers != nil {
 		l.numbers[m.Seq] = m
 	}
@@ -177,6 +184,7 @@ func (l *messageList) remove(m *Message) {
 	m.prev, m.next = nil, nil
 	l.n--
 	l.bytes -= int64(len(m.Data))
+	l.memory -= m.memory.length()
 	if l.numbers != nil {
 		delete(l.numbers, m.Seq)
 		if l.n == 0 {
