@@ -1,6 +1,10 @@
 package tests
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -401,4 +405,107 @@ func TestMessagesMovedIntoABroadcastReachEverybody(t *testing.T) {
 	a.expect(`"moved"`)
 	b.expect(`"moved"`)
 	mb.wantStat("messages 0")
+}
+
+func TestARendezvousThatIsOneNoMoreLetsItsSenderGo(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(mb *mailbox){
+		"by a capacity":           func(mb *mailbox) { mb.set("capacity", "5") },
+		"by a capacity of max":    func(mb *mailbox) { mb.set("capacity", "max") },
+		"by receivers any":        func(mb *mailbox) { mb.set("receivers", "any") },
+		"by overflow of fail":     func(mb *mailbox) { mb.set("overflow", "fail") },
+		"by overflow of dropping": func(mb *mailbox) { mb.set("overflow", "drop-newest") },
+		"by nothing":              func(mb *mailbox) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBothShapes(t, func(t *testing.T, mb *mailbox) {
+				mb.with("receivers", "broadcast", "capacity", "0")
+				first, second := mb.listener("stream", "read 9", "pause"), mb.listener("stream", "read 9", "pause")
+				sender := mb.parkSender("hello")
+				first.wantHeard(`"hello"`)
+				change(mb)
+				second.wantHeard(`"hello"`) // what has begun is completed
+				sender.expect("5")
+				mb.awaitStat("messages 0", "bytes 0", "sent 1", "dropped 0", "senders_waiting 0")
+				if stat := mb.m.daemonStat(t); stat["messages"] != 0 || stat["bytes"] != 0 {
+					t.Errorf(".ipcfs/stat = %v, want nothing held", stat)
+				}
+			})
+		})
+	}
+}
+
+// Receivers come and go, some by SIGKILL; those who stay hear everything.
+func TestReceiversWhoStayHearEveryBroadcastWhoeverIsKilled(t *testing.T) {
+	seed := stormSeed(t)
+	for _, capacity := range []string{"0", "1", "8", "max"} {
+		t.Run("capacity "+capacity, func(t *testing.T) {
+			const senders, stay, come, kills = 3, 3, 4, 60
+			messages := 600
+			if testing.Short() {
+				messages = 60
+			}
+			m := mount(t)
+			mb := m.mailbox(t, directory, "news").with("receivers", "broadcast", "capacity", capacity)
+			before := m.atRest(t)
+			random, logs := rand.New(rand.NewPCG(seed, 4)), t.TempDir()
+			receiver := func(name string) *client {
+				return command{argv: []string{stormBin, "receive", mb.file("stream"), filepath.Join(logs, name)}, stdin: []byte{}}.run(t)
+			}
+			var staying, coming []*client
+			for i := range stay {
+				staying = append(staying, receiver("stay"+number(i)))
+			}
+			mb.awaitOpen(0, stay)
+			for i := range come {
+				coming = append(coming, receiver("come"+number(i)))
+			}
+			var sending []*client
+			for i := range senders {
+				name := "s" + number(i)
+				sending = append(sending, command{argv: []string{stormBin, "send", mb.send, filepath.Join(logs, name), name, number(messages)}, stdin: []byte{}}.run(t))
+			}
+			for i := range kills {
+				eventually(t, func() string {
+					if sent := mb.stat()["sent"]; sent < senders*messages*i/kills {
+						return fmt.Sprintf("%d of %d sent, the storm stands still", sent, senders*messages)
+					}
+					return ""
+				})
+				j := random.IntN(come)
+				coming[j].kill()
+				coming[j] = receiver("come" + number(come+i))
+			}
+			for _, c := range sending {
+				c.prints("")
+			}
+			mb.awaitStat("messages 0", "sent "+number(senders*messages), "dropped 0", "receivers_waiting "+number(stay+come))
+			for i := range stay {
+				text, err := os.ReadFile(filepath.Join(logs, "stay"+number(i)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				heard := map[string]int{}
+				for _, msg := range stormMessages(t, string(text)) {
+					if msg.number != heard[msg.sender] {
+						t.Fatalf("receiver %d heard %v after %d of that sender", i, msg, heard[msg.sender])
+					}
+					heard[msg.sender]++
+				}
+				for s := range senders {
+					if n := heard["s"+number(s)]; n != messages {
+						t.Errorf("receiver %d heard %d of s%d, want %d", i, n, s, messages)
+					}
+				}
+			}
+			for _, c := range append(staying, coming...) {
+				c.kill()
+			}
+			m.leavesNothingBehind(t, before)
+			if stat := m.daemonStat(t); stat["messages"] != 0 || stat["bytes"] != 0 {
+				t.Errorf(".ipcfs/stat = %v, want nothing held", stat)
+			}
+		})
+	}
 }

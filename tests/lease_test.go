@@ -2,6 +2,7 @@ package tests
 
 import (
 	"encoding/json"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -65,7 +66,7 @@ func TestLeasePoliciesReadAsTheyWereSet(t *testing.T) {
 		for policy, values := range map[string][]string{
 			"lease_time":     {"0", "0s", "10", "-1s", "1.5s", "s", "never", "9999999999999h", `\n`},
 			"max_deliveries": {"0", "-1", "x", "1.5", "99999999999999999999", `\n`},
-			"dead_letters":   {"a/b", `a\x07b`, `\xff`, "a.d", "../jobs"},
+			"dead_letters":   {"a/b", ".", "..", "../jobs"},
 		} {
 			for _, value := range values {
 				does(t, "open "+mb.file(policy)+" wronly", "ok", "write "+value, "EINVAL")
@@ -86,6 +87,23 @@ func TestLeasePoliciesReadAsTheyWereSet(t *testing.T) {
 		}
 		mb.wantStat("leased 0", "redelivered 0")
 	})
+}
+
+// What no mailbox can be called is no name of one, and would break the lines of .ipcfs/objects.
+func TestDeadLettersIsANameThatAMailboxCanHave(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	mb := m.mailbox(t, directory, "jobs")
+	for _, value := range []string{`dead\nletters`, `dead\x07`, `\xff`, "dead.d", strings.Repeat("n", 256)} {
+		if complaint := performs(t, nil, "open "+mb.file("dead_letters")+" wronly", "ok", "write "+value, "EINVAL"); complaint != "" {
+			t.Error(complaint)
+		}
+		text, err := os.ReadFile(m.path(".ipcfs", "objects"))
+		if err != nil || strings.Count(string(text), "\n") != 1 {
+			t.Errorf(".ipcfs/objects = %q, %v; want one line for one mailbox", text, err)
+		}
+	}
+	mb.wantPolicy("dead_letters", "")
 }
 
 func TestALeaseIsOpenedForBoth(t *testing.T) {
@@ -291,6 +309,40 @@ func TestTheEndOfAWorkerReturnsItsMessage(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAMessageReadInPartReturnsWhole(t *testing.T) {
+	t.Parallel()
+	inBothShapes(t, func(t *testing.T, mb *mailbox) {
+		mb.put("one and all")
+		c := cli(t, "open "+mb.leaseFile()+" rdwr", "read 3", "pause")
+		c.expect("ok", `"one"`)
+		c.kill()
+		mb.awaitStat("messages 1", "leased 0", "redelivered 1")
+		mb.set("lease_time", "1ms")
+		c = cli(t, "open "+mb.leaseFile()+" rdwr", "read 3", "pause", "read 100", "read 100", "pause")
+		c.expect("ok", `"one"`)
+		mb.awaitStat("messages 1", "leased 0", "redelivered 2")
+		mb.set("lease_time", "max")
+		// The rest is not given out, neither as what is left nor as another message.
+		c.wantHeard("ETIME", `"one and all"`)
+		c.kill()
+		mb.awaitStat("messages 1", "redelivered 3")
+		mb.wantQueue("one and all")
+	})
+}
+
+func TestLongMessagesAreLeased(t *testing.T) {
+	t.Parallel()
+	inBothShapes(t, func(t *testing.T, mb *mailbox) {
+		mb.with("framing", "close", "max_message", "max")
+		message := text(3 << 20)
+		command{argv: []string{"bash", "-c", "exec cat > " + mb.send}, stdin: []byte(message)}.run(t).prints("")
+		for _, word := range []string{"nack", "ack"} {
+			bash(t, "exec 3<> "+mb.leaseFile()+"; cat <&3; echo "+word+" >&3").prints(message)
+		}
+		mb.wantStat("messages 0", "received 1", "redelivered 1")
+	})
 }
 
 func TestReturnedMessagesStandInTheOrderOfTheirNumbers(t *testing.T) {

@@ -121,22 +121,32 @@ print(line.decode(), end="")`, mb.receiptFile())
 
 func TestAReceiptNamesTheProcessThatReceivedNotItsThread(t *testing.T) {
 	t.Parallel()
+	mb := mount(t).mailbox(t, directory, "jobs")
+	since := time.Now()
+	c := mb.sendsForReceipt("hello")
+	c.expect("none")
+	mb.parked(c)
+	reader := run(t, python, "-c", `
+import sys, threading
+t = threading.Thread(target=lambda: print(open(sys.argv[1]).read(), flush=True))
+t.start()
+t.join()
+sys.stdin.readline()`, mb.receive)
+	reader.expect("hello")
+	c.receipted(fmt.Sprintf("received %d %d", reader.pid(), os.Getuid()), since)
+}
+
+func TestAReceiptNamesTheUserWhoReceived(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
-	m := mount(t, "allow_other")
-	mb := m.mailbox(t, directory, "jobs")
+	mb := mount(t, "allow_other").mailbox(t, directory, "jobs")
 	user := nobody(t)
 	does(t, "chmod "+mb.receive+" 444", "ok")
 	since := time.Now()
 	c := mb.sendsForReceipt("hello")
 	c.expect("none")
-	mb.parked(c)
-	reader := command{argv: []string{python, "-c", `
-import sys, threading
-t = threading.Thread(target=lambda: print(open(sys.argv[1]).read(), flush=True))
-t.start()
-t.join()
-sys.stdin.readline()`, mb.receive}, as: user}.run(t)
-	reader.expect("hello")
+	reader := cliAs(t, user, "open "+mb.receive+" rdonly", "read 9")
+	reader.prints("ok\n\"hello\"\n")
 	c.receipted(fmt.Sprintf("received %d %d", reader.pid(), user.Uid), since)
 }
 
