@@ -199,11 +199,16 @@ func TestSegmentInUseIsNotSent(t *testing.T) {
 
 func TestMemoryOfAMessageIsFreedOnceWhicheverWayItGoes(t *testing.T) {
 	for name, leave := range map[string]func(p *parcelTest){
-		"discarded":     func(p *parcelTest) { p.b.Discard(3, 1) },
-		"flushed":       func(p *parcelTest) { p.b.Submit(3, &Request{Op: Flush}) },
-		"expired":       func(p *parcelTest) { p.b.SetPolicy(1, "ttl", "1ns"); p.b.Expire(9) },
-		"destroyed":     func(p *parcelTest) { p.b.Destroy(3); p.b.Destroy(3) },
-		"dropped":       func(p *parcelTest) { p.b.SetPolicy(3, "overflow", "drop-oldest"); p.b.Submit(3, send("x")) },
+		"discarded": func(p *parcelTest) { p.b.Discard(3, 1) },
+		"flushed":   func(p *parcelTest) { p.b.Submit(3, &Request{Op: Flush}) },
+		"expired":   func(p *parcelTest) { p.b.SetPolicy(1, "ttl", "1ns"); p.b.Expire(9) },
+		"destroyed": func(p *parcelTest) { p.b.Destroy(3); p.b.Destroy(3) },
+		"dropped":   func(p *parcelTest) { p.b.SetPolicy(3, "overflow", "drop-oldest"); p.b.Submit(3, send("x")) },
+		"dropped for what is dropped as well": func(p *parcelTest) {
+			p.b.SetPolicy(3, "overflow", "drop-oldest")
+			p.b.SetPolicy(3, "capacity", "0")
+			p.b.Submit(3, send("x"))
+		},
 		"read and left": func(p *parcelTest) { h := reader(p.b); p.gets(h, Receive, 9, 0, "hello"); p.get(h, Receive, 9, 0) },
 		"read in parts": func(p *parcelTest) {
 			h := reader(p.b)
@@ -333,7 +338,10 @@ func TestSendThatFailsFreesNoMemory(t *testing.T) {
 	if p.b.Submit(3, s); s.Errno != syscall.ENOSPC || p.freed != 0 {
 		t.Fatalf("send = %v, %d freed; want ENOSPC, 0", s.Errno, p.freed)
 	}
-	p.gets(reader(p.b), Receive, 9, 0, "hello")
+	h := reader(p.b)
+	p.gets(h, Receive, 9, 0, "hello")
+	p.get(h, Receive, 9, 0)
+	p.freedAre(1, 0)
 }
 
 func TestReceivedSegmentIsBookedOnItsReceiver(t *testing.T) {

@@ -100,7 +100,7 @@ os.unlink("copy")
 		c.expect("open")
 		file, before := m.memoryFile(t, size), m.copied(t)
 		c.resume()
-		c.expect(fmt.Sprintf("[] ['1'] ENOENT ENOENT"),
+		c.expect("[] ['1'] ENOENT ENOENT",
 			fmt.Sprintf("%d True 0o100444 1 %d 1 %d", size, size, 256<<20+4096), "sent")
 		c.resume()
 		c.expect(fmt.Sprintf("['copy'] [] 1 0 0o100600 %d", 256<<20+4096), fmt.Sprintf("%d b'hello' b'z'", size), "b'HELLO'", "received")
@@ -320,9 +320,9 @@ print("empty", os.stat(QUEUE + queue()[0]).st_size, repr(show(JOBS + "receive"))
 frame("sealed", 10)
 put("sealed.d/seal", "shrink write")
 send("sealed")
-take(queue()[0], "sealed")
-print("sealed", show("sealed.d/seal"), attempt(os.open, "sealed", os.O_RDWR), show("sealed")[:5])
-os.unlink("sealed")
+take(queue()[0], "still")
+print("sealed", show("still.d/seal"), attempt(os.open, "still", os.O_RDWR), show("still")[:5])
+os.unlink("still")
 `)
 		c.expect(strings.Split(strings.TrimSuffix(`open EBUSY
 mapped EBUSY
