@@ -121,16 +121,10 @@ func transferMessage(f *FS, d, to *folderDir, uid uint32, name string) syscall.E
 		return syscall.EPERM // the numbers are the mailbox's to give
 	}
 	seq, _ := number(name, 64)
-	first, second := d.object, to.object
-	if first.ino > second.ino { // the lock order of objects
-		first, second = second, first
-	}
-	first.mu.Lock()
-	second.mu.Lock()
+	unlock := lockBoth(d.object, to.object)
 	left, arrived, errno := objects.Transfer(f.now(), d.object.impl.(*objects.Mailbox), to.object.impl.(*objects.Mailbox), seq)
 	wake := append(d.object.woken(), to.object.woken()...)
-	second.mu.Unlock()
-	first.mu.Unlock()
+	unlock()
 	f.finish(arrived)
 	f.finish(left)
 	f.wake(wake)
