@@ -13,19 +13,6 @@ import (
 // segments/ is received. The memory goes along, as a file of the store: what is renamed
 // is as ever the kernel's to check, and what to call a message the mailbox's.
 
-// lockBoth locks two objects in their order and returns what unlocks them.
-func lockBoth(a, b *object) (unlock func()) {
-	if a.ino > b.ino {
-		a, b = b, a
-	}
-	a.mu.Lock()
-	b.mu.Lock()
-	return func() {
-		b.mu.Unlock()
-		a.mu.Unlock()
-	}
-}
-
 // sendSegment sends the flat segment called name to the mailbox of to, where it gets the
 // next number. EBUSY: somebody uses it, or it has another name; EISDIR: it is a directory,
 // whose settings are no part of a message.
