@@ -753,6 +753,7 @@ func TestDeadLettersThatGoRoundAreNotLost(t *testing.T) {
 	c := cli(t, "open "+a.file("dead_letters")+" wronly", "write a")
 	c.output()
 	a.worker("poison", "write nack").wantHeard("4")
+	eventually(t, func() string { return differs(a.stat()["messages"]+b.stat()["messages"], 1) })
 	if where := strings.Join(append(a.take(), b.take()...), " "); where != "poison" {
 		t.Errorf("the mailboxes held %q, want the message once", where)
 	}
