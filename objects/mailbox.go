@@ -551,12 +551,7 @@ func (b *Mailbox) receive(now Time, r *Request) Finished {
 		b.pump(now, &done)
 		return done
 	}
-	if s := b.senderFor(r.Handle.Only); s != nil { // rendezvous
-		m := s.message
-		b.accept(now, m)
-		b.deliver(now, r, m, &done)
-		b.passed(s)
-		b.advance(now, s, &done)
+	if b.meet(now, r, &done) {
 		b.pump(now, &done)
 		return done
 	}
@@ -567,6 +562,21 @@ func (b *Mailbox) receive(now Time, r *Request) Finished {
 	b.receivers.push(now, r)
 	b.begin(now, &done)
 	return done
+}
+
+// meet finishes the receive r, which is not parked, with the message of a parked sender.
+// It reports false if there is none for it.
+func (b *Mailbox) meet(now Time, r *Request, done *Finished) bool {
+	s := b.senderFor(r.Handle)
+	if s == nil {
+		return false
+	}
+	m := s.message
+	b.accept(now, m)
+	b.deliver(now, r, m, done)
+	b.passed(s)
+	b.advance(now, s, done)
+	return true
 }
 
 // heldFor is the held message that the next receive through h would take, nil if there
@@ -587,9 +597,13 @@ func (b *Mailbox) heldFor(h *Handle) *Message {
 	return m
 }
 
-// senderFor returns the parked sender whose message comes next of those that only
-// admits, nil if there is none.
-func (b *Mailbox) senderFor(only *Selector) *Request {
+// senderFor returns the parked sender whose message a receive, or a peek, through h gets
+// next, nil if there is none. What is to be broadcast is not for one alone.
+func (b *Mailbox) senderFor(h *Handle) *Request {
+	if b.receiving == Broadcast && h.ReadOp != Peek {
+		return nil
+	}
+	only := h.Only
 	var next *Request
 	for s := b.senders.first; s != nil; s = s.next {
 		if s.message.share != nil || !only.admits(s.message) {
@@ -617,7 +631,7 @@ func (b *Mailbox) nextFor(h *Handle) *Message {
 	if m != nil {
 		return m
 	}
-	if s := b.senderFor(h.Only); s != nil {
+	if s := b.senderFor(h); s != nil {
 		return s.message
 	}
 	return nil

@@ -136,5 +136,8 @@ func (b *Mailbox) SetPolicy(now Time, name, value string) (Finished, syscall.Err
 	}
 	done := b.Expire(now)
 	b.pump(now, &done)
+	if name == "receivers" {
+		b.rematch(now, &done)
+	}
 	return done, 0
 }

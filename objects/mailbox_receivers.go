@@ -278,6 +278,20 @@ func (b *Mailbox) owe(now Time, r *Request, m *Message, done *Finished) {
 	}
 }
 
+// rematch lets parked receivers meet parked senders that were to broadcast before.
+func (b *Mailbox) rematch(now Time, done *Finished) {
+	for r := b.receivers.first; r != nil; {
+		if b.senderFor(r.Handle) == nil {
+			r = r.next
+			continue
+		}
+		b.receivers.remove(r)
+		b.meet(now, r, done)
+		b.pump(now, done)
+		r = b.receivers.first
+	}
+}
+
 // reorder puts what is held, and owed, into the mailbox's order.
 func (b *Mailbox) reorder() {
 	b.held.reorder(b.order)
