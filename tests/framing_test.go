@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -458,6 +459,45 @@ func TestCloseNeverWaitsAndItsMessageWaitsInLine(t *testing.T) {
 				last.expect("4")
 				mb.awaitStat("messages 0", "senders_waiting 0", "open_senders 0", "sent 4")
 				eventually(t, func() string { return differs(mb.m.daemonStat(t)["messages"], 0) })
+			})
+		})
+	}
+}
+
+// Nobody is left to be told that it was refused: it arrives, or is counted.
+func TestNoChangeOfPolicyLosesWhatWaitsInLine(t *testing.T) {
+	t.Parallel()
+	for _, change := range [][2]string{
+		{"max_message", "2"}, {"capacity_bytes", "5"}, {"overflow", "fail"}, {"overflow", "drop-newest"}, {"overflow", "drop-oldest"},
+		{"framing", "write"}, {"framing", "line"}, {"order", "priority"}, {"receivers", "single"}, {"receivers", "broadcast"}, {"capacity", "0"},
+	} {
+		t.Run(change[0]+" "+change[1], func(t *testing.T) {
+			t.Parallel()
+			inBothShapes(t, func(t *testing.T, mb *mailbox) {
+				mb.with("capacity", "2", "framing", "close")
+				c := mb.writer("write in line", "pause", "close", "pause")
+				c.expect("7")
+				bash(t, "echo -n q > "+mb.send).prints("")
+				mb.awaitStat("messages 1")
+				mb.set("capacity", "1")
+				c.resume()
+				c.expect("ok", "ok")
+				mb.awaitStat("senders_waiting 1", "open_senders 0")
+				mb.set(change[0], change[1])
+				got := mb.take()
+				mb.awaitStat("senders_waiting 0", "messages 0", "sent 2")
+				stat := mb.stat()
+				if stat["received"] != len(got) || stat["dropped"] != 2-len(got) {
+					t.Errorf("of two messages %q were received; stat %v", got, stat)
+				}
+				if strings.HasPrefix(change[0], "max_m") || change[0] == "capacity_bytes" { // lowering one drops nothing
+					if want := []string{"q", "in line"}; !slices.Equal(got, want) {
+						t.Errorf("%q were received, want %q", got, want)
+					}
+				}
+				if stat := mb.m.daemonStat(t); stat["messages"] != 0 || stat["bytes"] != 0 {
+					t.Errorf(".ipcfs/stat = %v, want nothing held", stat)
+				}
 			})
 		})
 	}

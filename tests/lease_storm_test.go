@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -29,6 +30,7 @@ func goLease(args []string) error {
 		return err
 	}
 	random := rand.New(rand.NewPCG(seed, 1))
+	load := make([]byte, 64<<10) // the work
 	for b := make([]byte, 100); ; {
 		n, err := f.Read(b)
 		if err == io.EOF {
@@ -41,6 +43,7 @@ func goLease(args []string) error {
 		if _, err := log.WriteString("took " + job + "\n"); err != nil {
 			return err
 		}
+		_ = sha256.Sum256(load)
 		word, note := "ack", "did "
 		if random.IntN(50) == 0 {
 			word, note = "nack", "back "
@@ -184,7 +187,7 @@ func (s *leaseStorm) check(messages int) {
 	if redelivered < back || redelivered > back+2*s.killed {
 		t.Errorf("%d were redelivered, of which %d were returned, by workers of which %d were killed", redelivered, back, s.killed)
 	}
-	if s.killed > 20 && redelivered == back {
+	if !testing.Short() && redelivered == back {
 		t.Errorf("of %d kills none hit a worker with a message", s.killed)
 	}
 	t.Logf("%d messages by %d workers, %d killed: taken %d times, redelivered %d times, %d of them returned; %d acks not logged",

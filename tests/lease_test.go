@@ -753,12 +753,59 @@ func TestDeadLettersThatGoRoundAreNotLost(t *testing.T) {
 	c := cli(t, "open "+a.file("dead_letters")+" wronly", "write a")
 	c.output()
 	a.worker("poison", "write nack").wantHeard("4")
+	eventually(t, func() string { return differs(a.stat()["messages"]+b.stat()["messages"], 1) })
 	if where := strings.Join(append(a.take(), b.take()...), " "); where != "poison" {
 		t.Errorf("the mailboxes held %q, want the message once", where)
 	}
 	if stat := m.daemonStat(t); stat["messages"] != 0 || stat["bytes"] != 0 {
 		t.Errorf(".ipcfs/stat = %v, want nothing held", stat)
 	}
+}
+
+func TestDeadLettersBothWaysAtOnceAreNeitherLostNorDoubled(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	a, b := m.mailbox(t, directory, "a"), m.mailbox(t, flat, "b")
+	a.with("max_deliveries", "1", "dead_letters", "b")
+	b.with("max_deliveries", "1", "dead_letters", "a")
+	const n = 20
+	want := map[string]bool{}
+	for i := range n {
+		a.put("a" + number(i))
+		b.put("b" + number(i))
+		want["a"+number(i)], want["b"+number(i)] = true, true
+	}
+	var workers []*client
+	for _, mb := range []*mailbox{a, b, a, b} {
+		workers = append(workers, run(t, python, "-c", `
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_NONBLOCK)
+for i in range(500):
+    try:
+        os.read(fd, 100)
+        os.write(fd, b"nack")
+    except BlockingIOError:
+        pass`, mb.leaseFile()))
+	}
+	for _, c := range workers {
+		c.prints("")
+	}
+	eventually(t, func() string {
+		return differs(a.stat()["messages"]+b.stat()["messages"], 2*n)
+	})
+	a.awaitStat("leased 0")
+	b.awaitStat("leased 0")
+	for _, text := range append(a.take(), b.take()...) {
+		if !want[text] {
+			t.Errorf("%s is there twice, or was never sent", text)
+		}
+		delete(want, text)
+	}
+	if len(want) > 0 {
+		t.Errorf("lost are %v", want)
+	}
+	a.addsUp()
+	b.addsUp()
 }
 
 func TestDeadLettersOfSomebodyElse(t *testing.T) {

@@ -290,6 +290,32 @@ func TestSignalsEndAWaitForAReceipt(t *testing.T) {
 	})
 }
 
+// Another thread may send meanwhile: the receipt is that of the last message then.
+func TestAWaitForAReceiptLeavesTheDescriptorForWrites(t *testing.T) {
+	t.Parallel()
+	inBothShapes(t, func(t *testing.T, mb *mailbox) {
+		c := run(t, python, "-c", `
+import os, sys, threading
+fd = os.open(sys.argv[1], os.O_RDWR)
+os.write(fd, b"one")
+t = threading.Thread(target=lambda: print(os.read(fd, 200).decode(), end="", flush=True))
+t.start()
+sys.stdin.readline()
+os.write(fd, b"two")
+print("written", flush=True)
+t.join()`, mb.receiptFile())
+		mb.awaitWaiters(1)
+		c.resume()
+		c.expect("written")
+		run(t, "cat", mb.receive).prints("one")
+		mb.awaitWaiters(1)
+		reader := run(t, "cat", mb.receive)
+		reader.prints("two")
+		c.expectMatch(fmt.Sprintf(`received %d %d \S+Z`, reader.pid(), os.Getuid()))
+		c.output()
+	})
+}
+
 func TestAReceiptSurvivesItsReceiver(t *testing.T) {
 	t.Parallel()
 	mb := mount(t).mailbox(t, directory, "jobs")
