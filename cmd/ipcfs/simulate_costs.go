@@ -321,6 +321,6 @@ func breakEven(a, b map[int]float64) string {
 	case size <= float64(both[0]):
 		return fmt.Sprintf("already at %d", both[0])
 	default:
-		return fmt.Sprintf("from %.2g KiB", size/1024)
+		return fmt.Sprintf("from %.1f KiB", size/1024)
 	}
 }

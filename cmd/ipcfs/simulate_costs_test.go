@@ -73,7 +73,7 @@ func TestBreakEvenIsSaidInBytes(t *testing.T) {
 		a, b map[int]float64
 		want string
 	}{
-		{rising, flat, "from 20 KiB"},
+		{rising, flat, "from 20.0 KiB"},
 		{dear, flat, "already at 256"},
 		{rising, dear, "not up to 1048576"},
 	} {
