@@ -337,3 +337,80 @@ func TestLawsHoldInEveryRun(t *testing.T) {
 		})
 	}
 }
+
+// TestLawsHoldInEveryOpening goes through every interleaving of 2 or 3 processes that
+// open one pipe, in each direction and with O_NONBLOCK or without, use it and close it,
+// two of them twice, with a kill at every point.
+func TestLawsHoldInEveryOpening(t *testing.T) {
+	t.Parallel()
+	var total Exploration
+	n := 0
+	for _, modes := range openings() {
+		if slow > 1 && len(modes) > 2 {
+			continue
+		}
+		x := Explore(openingSetup(modes, nil), probed, Bounds{})
+		total.States += x.States
+		total.Ends += x.Ends
+		n++
+		if x.Finding != nil {
+			trace := &Trace{}
+			Replay(openingSetup(modes, nil), trace.Add, x.Finding.Schedule).Shutdown()
+			t.Errorf("%+v: %v\n%s", modes, x.Finding.Err, trace)
+		} else if !x.Complete {
+			t.Errorf("%+v: %d states and not done", modes, x.States)
+		}
+	}
+	t.Logf("%d programs: %d states, %d ends", n, total.States, total.Ends)
+}
+
+// probed asks at every end whether somebody waits in vain, or something is left open.
+var probed = Goals{End: func(k *Kernel) error {
+	k.Probe()
+	return k.Violation()
+}}
+
+// openings are the sets of 2 and of 3 ways to open a pipe, whatever their order.
+func openings() (all [][]Mode) {
+	read, write := Mode{Op: objects.Connect, ReadOp: objects.Read}, Mode{Op: objects.Connect, WriteOp: objects.Write}
+	both := Mode{Op: objects.Connect, ReadOp: objects.Read, WriteOp: objects.Write}
+	readNow, writeNow := read, write
+	readNow.Nonblock, writeNow.Nonblock = true, true
+	ways := []Mode{read, write, both, readNow, writeNow}
+	for i := range ways {
+		for j := range ways[i:] {
+			all = append(all, []Mode{ways[i], ways[i+j]})
+			for k := range ways[i+j:] {
+				all = append(all, []Mode{ways[i], ways[i+j], ways[i+j+k]})
+			}
+		}
+	}
+	return all
+}
+
+func openingSetup(modes []Mode, wrap func(objects.Kind, objects.Object) objects.Object) Setup {
+	return func(k *Kernel) {
+		k.Wrap = wrap
+		k.Faults = Faults{Kills: 1}
+		n, err := k.Create("x", objects.KindNamed("pipe"), "capacity", "1")
+		if err != nil {
+			panic(err)
+		}
+		for i, m := range modes {
+			k.Spawn(string(rune('p'+i)), Cred{}, func(p *Process) {
+				for range 4 - len(modes) {
+					f, errno := p.Open(n, m)
+					if errno != 0 {
+						continue
+					}
+					r := &objects.Request{Op: objects.Read, Size: 2, Nonblock: m.Nonblock}
+					if m.WriteOp != 0 {
+						r = &objects.Request{Op: objects.Write, Data: []byte{'a' + byte(i), '~'}, Nonblock: m.Nonblock}
+					}
+					p.Submit(f, r)
+					p.Close(f)
+				}
+			})
+		}
+	}
+}
