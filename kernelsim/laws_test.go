@@ -41,6 +41,7 @@ type operation struct {
 	sleep    bool
 	both     bool // open for reading and writing
 	fork     bool
+	label    int // of labels; none if it is beyond
 }
 
 // words are values that policies may have; the rest of them are refused.
@@ -60,12 +61,16 @@ var (
 var labels = []objects.Selector{
 	{By: objects.BySender, Sender: 1},
 	{By: objects.ByPriority, Priority: 3},
+	{By: objects.ByPriority, Priority: 5},
 	{By: objects.ByTopic, Topic: "t"},
+	{By: objects.ByTopic, Topic: "u"},
 	{By: objects.ByUrgency},
 }
 
 func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload {
 	rng := rand.New(rand.NewPCG(seed, 7))
+	labelling := rand.New(rand.NewPCG(seed, 8))
+	often := 1 + labelling.IntN(len(labels)-1) // so that some are alike
 	w := workload{kind: kind, seed: seed, labelled: seed%3 == 0}
 	var kindWords []string
 	accepted := map[string][]string{}
@@ -103,6 +108,7 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 				offset:   rng.Int64N(6),
 				units:    1 + rng.Int64N(2),
 				both:     rng.IntN(4) == 0,
+				label:    []int{0, often, often, labelling.IntN(len(labels) + 2)}[labelling.IntN(4)],
 			}
 			k := rng.IntN(40)
 			if plain {
@@ -122,6 +128,9 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 				o.fork = true
 			case k < 12:
 				o.op = objects.Close
+			}
+			if w.labelled && labelling.IntN(12) == 0 && slices.Contains(kind.Policies, "order") {
+				o.policy = [2]string{"order", []string{"fifo", "priority"}[labelling.IntN(2)]}
 			}
 			program = append(program, o)
 		}
@@ -234,7 +243,7 @@ func (w *workload) mode(o operation) (m Mode, name string) {
 		name = m.ReadOp.String()
 	}
 	if w.labelled && w.kind.Name == "mailbox" && (o.op == objects.Send || o.op == objects.Receive) {
-		if i := int(o.offset); i < len(labels) && (i > 0 || m.WriteOp == 0) {
+		if i := o.label; i < len(labels) && (i > 0 || m.WriteOp == 0) {
 			m.Only = &labels[i]
 			name += fmt.Sprint(i)
 		}
