@@ -94,6 +94,8 @@ type Node struct {
 	laws   *monitor
 	book   book
 
+	mailbox *objects.Mailbox // the object itself, whatever Wrap made of it; nil if it is none
+
 	deadline objects.Time // that a timer runs for, 0 if none does
 }
 
@@ -101,6 +103,7 @@ type Node struct {
 func (k *Kernel) Create(name string, kind objects.Kind, policies ...string) (*Node, error) {
 	n := &Node{Name: name, Kind: kind, kernel: k}
 	n.Object = kind.New(&n.book)
+	n.mailbox, _ = n.Object.(*objects.Mailbox)
 	if k.Wrap != nil {
 		n.Object = k.Wrap(kind, n.Object)
 	}
@@ -129,19 +132,31 @@ const (
 	destroy
 	setPolicy
 	expire
+	forward // to the dead letters
+	arrive  // there
 )
 
-var actNames = [...]string{"submit", "cancel", "return", "destroy", "set policy", "expire"}
+var actNames = [...]string{"submit", "cancel", "return", "destroy", "set policy", "expire", "forward", "arrive"}
 
 func (a act) String() string { return actNames[a] }
 
 // on makes a call on n's object, has the laws look at it, and wakes whom it
 // finished.
 func (k *Kernel) on(n *Node, a act, r *objects.Request, call func() objects.Finished) {
+	k.before(n, a, r)
+	k.after(n, a, r, call())
+	if n.mailbox != nil {
+		k.forward(n)
+	}
+}
+
+func (k *Kernel) before(n *Node, a act, r *objects.Request) {
 	if n.laws != nil {
 		n.laws.before(a, r)
 	}
-	done := call()
+}
+
+func (k *Kernel) after(n *Node, a act, r *objects.Request, done objects.Finished) {
 	k.startDeadline(n)
 	k.finished = k.finished[:0]
 	for f := done.Next(); f != nil; f = done.Next() {
@@ -161,6 +176,28 @@ func (k *Kernel) on(n *Node, a act, r *objects.Request, call func() objects.Fini
 			k.event(Event{Process: p, Verb: "wakes", Node: n, Request: f})
 		}
 	}
+}
+
+// forward moves what the mailbox n has for the dead letters to the mailbox of that name,
+// if there is one.
+func (k *Kernel) forward(n *Node) {
+	name, any := n.mailbox.Forward()
+	if !any {
+		return
+	}
+	k.before(n, forward, nil)
+	var left, arrived objects.Finished
+	i := slices.IndexFunc(k.nodes, func(to *Node) bool { return to.Name == name && to.mailbox != nil && to != n })
+	if i < 0 {
+		left, _ = objects.Forward(k.now, n.mailbox, nil)
+		k.after(n, forward, nil, left)
+		return
+	}
+	to := k.nodes[i]
+	k.before(to, arrive, nil)
+	left, arrived = objects.Forward(k.now, n.mailbox, to.mailbox)
+	k.after(n, forward, nil, left)
+	k.after(to, arrive, nil, arrived)
 }
 
 func (k *Kernel) submit(n *Node, r *objects.Request) {
@@ -340,8 +377,10 @@ func (k *Kernel) Kill(p *Process) {
 func (k *Kernel) exit(p *Process) {
 	p.state = Exited
 	for _, f := range slices.Clone(p.files) {
+		f.torn = f.torn || p.killed && f.writer == p
 		k.close(p, f)
 	}
+	k.release(p)
 	p.call = nil
 	p.stop()
 }

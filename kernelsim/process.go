@@ -1,6 +1,7 @@
 package kernelsim
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 	"syscall"
@@ -163,7 +164,10 @@ type File struct {
 	Node   *Node
 	Handle *objects.Handle
 
-	uses int // descriptors, in all processes
+	uses   int      // descriptors, in all processes
+	owner  *Process // its death gives back what the file holds; nil if that is nothing
+	writer *Process // who sent through it last
+	torn   bool     // and was killed with the file open
 }
 
 // Mode says how Open opens: which endpoint, and for what.
@@ -186,11 +190,7 @@ func (p *Process) Open(n *Node, m Mode) (*File, syscall.Errno) { return p.OpenWi
 
 // OpenWithin is Open that gives up with ETIMEDOUT after d, if d is not 0.
 func (p *Process) OpenWithin(d objects.Time, n *Node, m Mode) (*File, syscall.Errno) {
-	f := &File{Node: n, Handle: &objects.Handle{
-		Reads: m.ReadOp != 0, Writes: m.WriteOp != 0,
-		ReadOp: m.ReadOp, WriteOp: m.WriteOp,
-		EOF: m.EOF, Seekable: m.Seekable, Only: m.Only,
-	}}
+	f := p.newFile(n, m)
 	r := &objects.Request{Op: m.Op, Nonblock: m.Nonblock}
 	if m.Op == 0 {
 		r.Op = objects.Open
@@ -203,16 +203,43 @@ func (p *Process) OpenWithin(d objects.Time, n *Node, m Mode) (*File, syscall.Er
 	return f, 0
 }
 
-// openNow opens n without a step: before the run begins.
+// openNow opens n without a step: before the run begins. It returns nil if that fails.
 func (p *Process) openNow(n *Node, m Mode) *File {
-	f := &File{Node: n, uses: 1, Handle: &objects.Handle{
+	f := p.newFile(n, m)
+	r := &objects.Request{Op: objects.Open, Handle: f.Handle, Caller: p.caller}
+	p.kernel.submit(n, r)
+	if r.Errno != 0 {
+		return nil
+	}
+	f.uses = 1
+	p.files = append(p.files, f)
+	return f
+}
+
+// newFile makes a file of n for p to open.
+func (p *Process) newFile(n *Node, m Mode) *File {
+	f := &File{Node: n, Handle: &objects.Handle{
 		Reads: m.ReadOp != 0, Writes: m.WriteOp != 0,
 		ReadOp: m.ReadOp, WriteOp: m.WriteOp,
 		EOF: m.EOF, Seekable: m.Seekable, Only: m.Only,
+		Process: p.Pid(),
 	}}
-	p.kernel.submit(n, &objects.Request{Op: objects.Open, Handle: f.Handle, Caller: p.caller})
-	p.files = append(p.files, f)
+	if m.ReadOp == objects.Receipt {
+		f.Handle.Receipts = receiptLine
+	}
+	if m.Op == objects.Hold || m.ReadOp == objects.Lease {
+		f.owner = p
+	}
 	return f
+}
+
+// receiptLine renders a receipt. The time is left out: it would make every state a new
+// one.
+func receiptLine(fate objects.Fate, by objects.Caller, _ objects.Time) []byte {
+	if fate == objects.Received {
+		return fmt.Appendf(nil, "%s %d %d\n", fate, by.Pid, by.Uid)
+	}
+	return fmt.Appendf(nil, "%s - -\n", fate)
 }
 
 // Close closes f.
@@ -237,7 +264,20 @@ func (k *Kernel) close(p *Process, f *File) {
 	if f.uses--; f.uses > 0 {
 		return
 	}
-	k.submit(f.Node, &objects.Request{Op: objects.Close, Handle: f.Handle, Caller: p.caller})
+	k.submit(f.Node, &objects.Request{Op: objects.Close, Handle: f.Handle, Caller: p.caller, Killed: f.torn})
+}
+
+// release gives back what files that p has opened hold, also those that only its
+// children have open now.
+func (k *Kernel) release(p *Process) {
+	for _, q := range k.processes {
+		for _, f := range q.files {
+			if f.owner == p {
+				f.owner = nil
+				k.submit(f.Node, &objects.Request{Op: objects.Release, Handle: f.Handle})
+			}
+		}
+	}
 }
 
 // Submit carries out r on f's object and waits until it has finished.
@@ -253,6 +293,9 @@ func (p *Process) SubmitWithin(d objects.Time, f *File, r *objects.Request) sysc
 		k := p.kernel
 		r.Caller, r.Handle, r.Tag = p.caller, f.Handle, p
 		p.file, p.request = f, r
+		if r.Op == objects.Send {
+			f.writer, f.torn = p, false
+		}
 		k.event(Event{Process: p, Verb: r.Op.String(), Node: f.Node, Request: r, Start: true})
 		k.submit(f.Node, r)
 		if !r.Parked() {

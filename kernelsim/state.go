@@ -50,7 +50,7 @@ func (h *Hash) Sum() uint64 { return h.sum }
 var totals = map[string]bool{
 	"seq": true, "Seq": true, "sent": true, "received": true, "dropped": true, "expired": true, "redelivered": true,
 	"tookUnits": true, "postedUnits": true, "holds": true, "deaths": true, "inline": true,
-	"written": true,
+	"written": true, "writer": true,
 }
 
 var (
@@ -189,6 +189,9 @@ func (k *Kernel) State() uint64 {
 		}
 		for _, f := range p.files {
 			w.value(reflect.ValueOf(f))
+			if f.uses > 1 && f.writer != nil { // else it is who has the file, or does not matter
+				w.h.Uint(uint64(f.writer.Pid()))
+			}
 		}
 	}
 	for _, t := range k.timers {
