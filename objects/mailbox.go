@@ -818,6 +818,8 @@ func (b *Mailbox) writable(h *Handle) bool {
 		h.Only.label(&m)
 	}
 	switch {
+	case b.framing != ByWrite && h.seen().begun == nil:
+		return b.takesBeginning(&m, b.longest(), nil)
 	case b.awaited(&m):
 		return true
 	case b.overflow == Block && !b.senders.empty():

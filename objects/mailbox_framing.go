@@ -142,29 +142,36 @@ func (b *Mailbox) wait(now Time, r *Request) syscall.Errno {
 	return 0
 }
 
-// mayBegin reports whether r may begin a message that it does not end. Who closes a file
-// cannot be made to wait, so the beginning waits for room, or for a receiver, beside what
-// others have begun.
+// mayBegin reports whether r may begin a message that it does not end.
 func (b *Mailbox) mayBegin(r *Request) bool {
-	m := compose(r, nil)
+	n, _ := b.framing.cut(r.rest)
+	return b.takesBeginning(compose(r, nil), int64(n), r)
+}
+
+// takesBeginning reports whether the first n bytes of m may come; r, which may be nil, is
+// who sends them. Who closes a file cannot be made to wait, so the beginning waits for
+// room, or for a receiver, beside what others have begun.
+func (b *Mailbox) takesBeginning(m *Message, n int64, r *Request) bool {
+	before := func(q *queue) bool { return q.first != nil && q.first != r }
 	switch {
 	case m.Urgent, b.overflow == DropOldest, b.overflow == DropNewest:
 		return true
-	case b.overflow == Block && b.senders.first != nil && (b.senders.n > 1 || b.senders.first != r):
+	case b.overflow == Block && before(&b.senders), before(&b.beginners):
 		return false
 	case b.receiving == Broadcast && !b.anyoneFor(m), b.awaited(m) && int64(b.receivers.n) > b.begun:
 		return true
 	}
-	n, _ := b.framing.cut(r.rest)
-	return b.held.n+b.begun < b.capacity && b.fits(int64(n))
+	return b.held.n+b.begun < b.capacity && b.fits(n)
 }
 
 // begin lets those begin who may now.
 func (b *Mailbox) begin(now Time, done *Finished) {
 	for r := b.beginners.first; r != nil; r = b.beginners.first {
+		n, _ := b.framing.cut(r.rest)
 		switch {
+		case int64(n) > b.longest(): // lowered; it could wait for ever
+			b.end(r, syscall.EMSGSIZE, done)
 		case b.mayBegin(r):
-			b.beginners.remove(r)
 			b.advance(now, r, done)
 		case b.overflow == Fail:
 			b.end(r, syscall.EAGAIN, done)

@@ -1,0 +1,74 @@
+package objects
+
+import (
+	"syscall"
+	"testing"
+)
+
+// writer makes an open handle for sending.
+func writer(b Object) *Handle {
+	h := &Handle{Writes: true, WriteOp: Send}
+	b.Submit(0, &Request{Op: Open, Handle: h})
+	return h
+}
+
+// sendBy sends text through h.
+func sendBy(b Object, h *Handle, text string) *Request {
+	r := &Request{Op: Send, Handle: h, Data: []byte(text)}
+	b.Submit(0, r)
+	return r
+}
+
+func closeHandle(b Object, h *Handle, killed bool) Finished {
+	return b.Submit(0, &Request{Op: Close, Handle: h, Killed: killed})
+}
+
+func TestPollSaysWhetherAMessageMayBegin(t *testing.T) {
+	b := mailbox(t, "capacity", "1", "framing", "close")
+	first, second := writer(b), writer(b)
+	sendBy(b, first, "1")
+	if e := b.Ready(second); e&Out != 0 {
+		t.Errorf("beside what has begun: ready for %#x; want nothing", e)
+	}
+	if e := b.Ready(first); e&Out == 0 {
+		t.Errorf("in the middle of a message: ready for %#x; want POLLOUT", e)
+	}
+}
+
+func TestMessagesBeginInOrder(t *testing.T) {
+	b := mailbox(t, "capacity", "0", "framing", "close", "receivers", "broadcast")
+	topic := &Selector{By: ByTopic, Topic: "t"}
+	reader(b) // which all but topics wait for
+	other := &Handle{Reads: true, Only: topic}
+	b.Submit(0, &Request{Op: Open, Handle: other})
+	labelled := &Handle{Writes: true, Only: topic}
+	b.Submit(0, &Request{Op: Open, Handle: labelled})
+	first := sendBy(b, writer(b), "1")
+	closeHandle(b, b.handles[0], false) // nobody is left for what has no topic
+	if first.Parked() {
+		t.Error("a message for nobody waits")
+	}
+	first = sendBy(b, labelled, "2")
+	if !first.Parked() {
+		t.Fatal("a message began though nobody waits for it")
+	}
+	second := sendBy(b, writer(b), "3") // for nobody, but behind the other
+	if !second.Parked() {
+		t.Error("a message began before one that waits")
+	}
+	closeHandle(b, other, false)
+	if first.Parked() || second.Parked() {
+		t.Error("messages for nobody wait")
+	}
+}
+
+func TestLoweredLimitEndsABeginningThatWaits(t *testing.T) {
+	b := mailbox(t, "capacity", "0", "framing", "close")
+	r := sendBy(b, writer(b), "123")
+	if !r.Parked() {
+		t.Fatal("a message began without room")
+	}
+	if done, _ := b.SetPolicy(1, "max_message", "2"); done.Empty() || r.Errno != syscall.EMSGSIZE {
+		t.Errorf("beginning of 3 bytes under a limit of 2 = %v; want EMSGSIZE", r.Errno)
+	}
+}
