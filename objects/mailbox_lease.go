@@ -33,7 +33,7 @@ func (b *Mailbox) leaseHolders() (n int) {
 
 // after is the time span after now, 0 if that never comes.
 func after(now, span Time) Time {
-	if span > Unbounded-now {
+	if span >= Unbounded-now {
 		return 0
 	}
 	return now + span
