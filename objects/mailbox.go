@@ -594,16 +594,16 @@ func (b *Mailbox) heldFor(h *Handle) *Message {
 	return m
 }
 
-// senderFor returns the parked sender whose message a receive, or a peek, through h gets
-// next, nil if there is none. What is to be broadcast is not for one alone.
+// senderFor returns the parked sender whose message comes next of those that h may have,
+// nil if there is none. What is broadcast is not for whoever comes first.
 func (b *Mailbox) senderFor(h *Handle) *Request {
-	if b.receiving == Broadcast && h.ReadOp != Peek {
+	looks, only := h.ReadOp == Peek, h.Only
+	if b.receiving == Broadcast && !looks {
 		return nil
 	}
-	only := h.Only
 	var next *Request
 	for s := b.senders.first; s != nil; s = s.next {
-		if s.message.share != nil || !only.admits(s.message) {
+		if s.message.share != nil && !looks || !only.admits(s.message) {
 			continue
 		}
 		if only == nil && b.order == FIFO {

@@ -65,6 +65,7 @@ func (b *Mailbox) others(h *Handle, kind func(*Handle) bool) int {
 // A share is a message that was broadcast: what is left to do of it.
 type share struct {
 	owed  int      // receivers that have not got it
+	got   int      // and those that have
 	held  bool     // it is held until they have
 	offer *Request // or this sender waits until they have
 	gone  bool     // it was taken away from them
@@ -182,31 +183,35 @@ func (h *Handle) dequeue(m *Message) {
 func (b *Mailbox) give(now Time, r *Request, m *Message, done *Finished) {
 	b.accept(now, m)
 	r.Handle.dequeue(m)
+	m.share.got++
 	b.received++
 	b.certify(now, m, Received, r.Caller, done)
 	b.hand(now, r, m, done)
 	b.settled(now, m, done)
 }
 
-// settled ends the broadcast m if everyone has it.
+// settled ends the broadcast m if nobody is to get it any more. If nobody has, as everyone
+// it was for has left, it was dropped.
 func (b *Mailbox) settled(now Time, m *Message, done *Finished) {
 	s := m.share
 	if s.owed > 0 {
 		return
 	}
-	m.refund(b.ledger)
-	switch {
-	case s.held:
+	sender := s.offer
+	s.offer = nil
+	if s.held {
 		s.held = false
 		b.held.remove(m)
 		b.shared--
-	case s.offer != nil:
-		sender := s.offer
-		s.offer = nil
-		if m.Seq == 0 { // everyone it was for has left
-			b.accept(now, m)
-			b.drop(now, m, done)
-		}
+	}
+	if s.got > 0 {
+		m.refund(b.ledger)
+		b.certified(m, done)
+	} else {
+		b.accept(now, m)
+		b.drop(now, m, done)
+	}
+	if sender != nil {
 		b.passed(sender)
 		b.advance(now, sender, done)
 	}
@@ -251,7 +256,6 @@ func (b *Mailbox) forsake(m *Message) {
 func (b *Mailbox) leave(now Time, h *Handle, done *Finished) {
 	for _, m := range h.seen().inbox {
 		m.share.owed--
-		b.certified(m, done)
 		b.settled(now, m, done)
 	}
 	h.kept().inbox = nil
@@ -260,6 +264,7 @@ func (b *Mailbox) leave(now Time, h *Handle, done *Finished) {
 // owe gives the broadcast m back to the handle of r, who did not get it after all.
 func (b *Mailbox) owe(now Time, r *Request, m *Message, done *Finished) {
 	h := r.Handle
+	m.share.got--
 	if m.share.gone || !slices.Contains(b.handles, h) {
 		return
 	}
