@@ -248,6 +248,9 @@ func (b *Mailbox) advance(now Time, r *Request, done *Finished) {
 		}
 		sent, errno := b.put(now, m, done)
 		switch {
+		case errno != 0 && r.Handle == nil:
+			b.keep(now, r, done)
+			return
 		case errno != 0:
 			b.end(r, errno, done)
 			return
@@ -280,6 +283,19 @@ func (b *Mailbox) end(r *Request, errno syscall.Errno, done *Finished) {
 	if r.Handle != nil { // else it was closed, and nobody waits
 		done.add(r)
 	}
+}
+
+// keep holds the message of s, whose file is closed, though there is no room: it cannot
+// wait, and nobody is left who could be told.
+func (b *Mailbox) keep(now Time, s *Request, done *Finished) {
+	m := s.message
+	s.message = nil
+	s.on.remove(s)
+	if b.receiving == Broadcast && m.share == nil && !b.anyoneFor(m) {
+		b.broadcastAtOnce(now, m, done)
+		return
+	}
+	b.hold(now, m, done)
 }
 
 // withdraw takes back what r has not sent yet.
@@ -665,11 +681,13 @@ func (b *Mailbox) pump(now Time, done *Finished) {
 	for s := b.senders.first; s != nil; s = b.senders.first {
 		n := int64(len(s.message.Data))
 		switch {
-		case s.Handle == nil && (n > b.longest() || b.overflow == Fail):
-			b.force(now, s, done)
 		case n > b.longest() && s.message.share == nil:
 			// A limit was lowered below what waits; it could wait for ever.
-			b.end(s, syscall.EMSGSIZE, done)
+			if s.Handle == nil {
+				b.keep(now, s, done)
+			} else {
+				b.end(s, syscall.EMSGSIZE, done)
+			}
 		case b.overflow == Block && !b.fits(n) && !b.offer(now, s, done):
 			return
 		case b.senders.first == s:

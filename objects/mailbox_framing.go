@@ -181,17 +181,6 @@ func (b *Mailbox) begin(now Time, done *Finished) {
 	}
 }
 
-// force sends the message of r, whose file is closed: nobody is left to be told that it
-// was refused, so it is held even if it should not be.
-func (b *Mailbox) force(now Time, r *Request, done *Finished) {
-	m := r.message
-	if sent, _ := b.put(now, m, done); !sent {
-		b.hold(now, m, done)
-	}
-	b.passed(r)
-	b.end(r, 0, done)
-}
-
 // endBegun sends what h, which is closed, has begun, unless its writer was killed in the
 // middle of it. If there is no room for it by now, it waits for some by itself.
 func (b *Mailbox) endBegun(now Time, h *Handle, killed bool, done *Finished) {

@@ -72,3 +72,19 @@ func TestLoweredLimitEndsABeginningThatWaits(t *testing.T) {
 		t.Errorf("beginning of 3 bytes under a limit of 2 = %v; want EMSGSIZE", r.Errno)
 	}
 }
+
+func TestMessageOfAClosedFileIsNeverLost(t *testing.T) {
+	for _, c := range []struct{ policy, value string }{{"overflow", "fail"}, {"max_message", "2"}} {
+		b := mailbox(t, "capacity", "1", "framing", "close")
+		h := writer(b)
+		sendBy(b, h, "123")
+		b.SetPolicy(0, "framing", "write")
+		sendBy(b, writer(b), "x")
+		closeHandle(b, h, false)
+		if got := b.senders.n; got != 1 {
+			t.Fatalf("%d messages wait after the close; want 1", got)
+		}
+		b.SetPolicy(1, c.policy, c.value)
+		wantHeld(t, b, "x", "123")
+	}
+}
