@@ -197,6 +197,9 @@ func (k *Kernel) forward(n *Node) {
 	k.before(to, arrive, nil)
 	left, arrived = objects.Forward(k.now, n.mailbox, to.mailbox)
 	k.after(n, forward, nil, left)
+	if to.laws != nil {
+		to.laws.expectLetters(n.laws)
+	}
 	k.after(to, arrive, nil, arrived)
 }
 

@@ -152,10 +152,10 @@ func (m *monitor) general(a act, r *objects.Request, done []*objects.Request) er
 		if !slices.Contains(done, r) {
 			return fmt.Errorf("the %s does not end", say(r))
 		}
-		if r.Errno == 0 && (r.Op != objects.Write || r.N == 0) { // write(2): interrupted after some bytes
+		if r.Errno == 0 && (r.Op != objects.Write && r.Op != objects.Send || r.N == 0) { // write(2): interrupted after some bytes
 			return fmt.Errorf("the %s succeeded", say(r))
 		}
-		if len(done) == 1 && !opens(r.Op) && !m.othersWait(r) {
+		if len(done) == 1 && r.Errno != 0 && !opens(r.Op) && !m.othersWait(r) {
 			return m.unchanged(nil, "the %s was cancelled", say(r))
 		}
 	case destroy:
@@ -185,6 +185,9 @@ func (m *monitor) general(a act, r *objects.Request, done []*objects.Request) er
 // othersWait reports whether requests of r's operation are parked besides r: what r
 // leaves behind may be theirs in part.
 func (m *monitor) othersWait(r *objects.Request) bool {
+	if r.Op == objects.Send && stat(m.stat, "senders_waiting") > 1 {
+		return true // also what a closed file has left waits as a sender
+	}
 	return slices.ContainsFunc(m.parked, func(w waiting) bool { return w.request != r && w.request.Op == r.Op })
 }
 
@@ -197,7 +200,7 @@ func (m *monitor) inOrder(done []*objects.Request) error {
 		}
 		for _, later := range m.parked[i+1:] {
 			l := later.request
-			if line(l.Op) != line(w.request.Op) || !together(w.request, l, done) || !served(l) || !slices.Contains(done, l) {
+			if line(l.Op) != line(w.request.Op) || m.begins(l, later.text) != m.begins(w.request, w.text) || !together(w.request, l, done) || !served(l) || !slices.Contains(done, l) {
 				continue
 			}
 			shared := slices.ContainsFunc(done, func(d *objects.Request) bool {
@@ -213,8 +216,11 @@ func (m *monitor) inOrder(done []*objects.Request) error {
 
 // line is the operation whose waiting requests op queues up with.
 func line(op objects.Op) objects.Op {
-	if op == objects.Hold {
+	switch op {
+	case objects.Hold:
 		return objects.Wait
+	case objects.Lease:
+		return objects.Receive
 	}
 	return op
 }
@@ -226,6 +232,9 @@ func together(first, later *objects.Request, done []*objects.Request) bool {
 	a, b := first.Handle, later.Handle
 	if a == nil || b == nil {
 		return true
+	}
+	if first.Op == objects.Receipt {
+		return a == b // of a message of its own
 	}
 	if first.Op == objects.Send {
 		return a.Only == b.Only && !slices.ContainsFunc(done, func(d *objects.Request) bool {
@@ -243,7 +252,7 @@ func (m *monitor) overtakes(r *objects.Request, done []*objects.Request) error {
 		return nil
 	}
 	for _, w := range m.parked {
-		if line(w.request.Op) == line(r.Op) && together(w.request, r, done) && !slices.Contains(done, w.request) {
+		if line(w.request.Op) == line(r.Op) && !m.begins(r, m.text) && !m.begins(w.request, w.text) && together(w.request, r, done) && !slices.Contains(done, w.request) {
 			return fmt.Errorf("the %s was served before the %s, which waits", say(r), say(w.request))
 		}
 	}
@@ -339,7 +348,7 @@ func (m *monitor) couldGo(r *objects.Request) bool {
 
 // perOpenFile names the counters that count open files, or what they hold.
 func perOpenFile(counter string) bool {
-	return strings.HasPrefix(counter, "open_") || counter == "attached" || counter == "owners"
+	return strings.HasPrefix(counter, "open_") || counter == "leased" || counter == "attached" || counter == "owners"
 }
 
 // closed checks that nothing is left open of an object after the last process.
@@ -372,6 +381,9 @@ func (k *Kernel) Probe() {
 			k.cancel(n, r, syscall.EINTR)
 			if opens(r.Op) {
 				continue // O_NONBLOCK means other things to open
+			}
+			if r.Errno == 0 {
+				continue // it had been carried out in part
 			}
 			again := *r
 			again.Nonblock, again.Tag, again.Errno = true, nil, 0

@@ -3,7 +3,6 @@ package kernelsim
 import (
 	"cmp"
 	"fmt"
-	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -12,18 +11,30 @@ import (
 	"ipcfs/objects"
 )
 
-// mailboxLaws: every message sent is received once, in the order in which they were
-// sent, which priorities and urgency change as they say, or counted as dropped. Who
-// selects gets what was selected. A mailbox takes nothing beyond its capacity, but
-// what is urgent.
+// mailboxLaws: every message that was sent is in exactly one place. It is held, or on
+// lease, or it was received, acknowledged, moved, dropped or has expired, and counts as
+// that. What is held is held in order, and received in it: by number, which priorities
+// and urgency change as they say. Who selects gets what was selected. A mailbox takes
+// nothing beyond its capacity, but what is urgent or comes back.
+//
+// The files named after what they add: laws_framing.go, laws_lease.go, laws_broadcast.go,
+// laws_receipt.go, laws_opening.go.
 type mailboxLaws struct {
-	sent    []letter // and not known to be received or dropped, oldest first
-	dropped int64    // known to be
-	readers []*reading
+	held    []*letter // in the order in which they were sent
+	readers readings
 	taken   []delivery
 
-	held     []standing // what the mailbox held after the last call, the next first
-	returned bool       // a message was: it is the next of its rank, whatever its number
+	line    []*offer // what waits to be sent, first come, first served
+	writers []*writing
+
+	leases []*lease
+	late   []*objects.Handle // whose last lease has run out
+	dead   []*letter         // on their way to the dead letters
+	moved  []*letter         // there, in the last act
+	coming []*letter         // from another mailbox, in the next act
+
+	open     []opening
+	receipts []*receipt
 }
 
 // A letter is a message and what it was labelled with.
@@ -32,6 +43,13 @@ type letter struct {
 	label objects.Selector // the zero Selector is that of a plain message, of priority 0
 	from  uint32           // uid
 	at    objects.Time     // when it was sent
+
+	seq         uint64 // its number, 0 as long as nobody has seen it
+	above, upTo uint64 // between these
+	deliveries  uint32
+	gone        bool
+	share       *share // nil unless it was broadcast
+	orphan      bool   // of a file that was closed: nobody is told how it fares
 }
 
 // letterOf is what the send r sends.
@@ -43,13 +61,13 @@ func letterOf(r *objects.Request, text string) letter {
 	return l
 }
 
-func (l letter) urgent() bool { return l.label.By == objects.ByUrgency }
+func (l *letter) urgent() bool { return l.label.By == objects.ByUrgency }
 
 // priority is 0 for what has none: see objects.Selector.
-func (l letter) priority() uint8 { return l.label.Priority }
+func (l *letter) priority() uint8 { return l.label.Priority }
 
 // is reports whether only, which may be nil, selects l.
-func (l letter) is(only *objects.Selector) bool {
+func (l *letter) is(only *objects.Selector) bool {
 	switch {
 	case only == nil:
 		return true
@@ -61,249 +79,333 @@ func (l letter) is(only *objects.Selector) bool {
 	return l.label == *only
 }
 
-// inOrder lists the messages that only selects, as places in sent, in the order in
-// which they are due.
-func (l *mailboxLaws) inOrder(m *monitor, only *objects.Selector) []int {
-	var due []int
-	for i, s := range l.sent {
-		if s.is(only) {
-			due = append(due, i)
-		}
-	}
-	slices.SortStableFunc(due, func(a, b int) int {
-		x, y := l.sent[a], l.sent[b]
-		switch {
-		case x.urgent() && !y.urgent():
-			return -1
-		case y.urgent() && !x.urgent():
-			return 1
-		case x.urgent() || x.priority() == y.priority() || m.node.Object.Policy("order") == "fifo":
-			return 0
-		}
-		return cmp.Compare(y.priority(), x.priority())
-	})
-	return due
-}
-
-// timeToLive is the policy ttl, if there is one and it is not max.
-func timeToLive(m *monitor) (objects.Time, bool) {
-	if !slices.Contains(m.node.Kind.Policies, "ttl") {
-		return 0, false
-	}
-	ttl, _ := objects.ParseSpan(m.node.Object.Policy("ttl"))
-	return ttl, ttl != objects.Unbounded
-}
-
-// reading is what a handle is in the middle of.
-type reading struct {
-	handle *objects.Handle
-	rest   string
-	endDue bool
-}
-
-// taking is a message that a process was woken with.
-type taking struct {
-	request *objects.Request
-	text    string
+// shows reports whether m is l as the mailbox shows it.
+func (l *letter) shows(m *objects.Message) bool {
+	return l.text == string(m.Data) && l.from == m.Sender.Uid &&
+		l.urgent() == m.Urgent && l.priority() == m.Priority && l.label.Topic == m.Topic
 }
 
 // A delivery is a letter that a process was woken with.
 type delivery struct {
 	request *objects.Request
-	letter
+	letter  *letter
 }
 
-func (l *mailboxLaws) reading(h *objects.Handle) *reading {
-	for _, s := range l.readers {
-		if s.handle == h {
-			return s
-		}
-	}
-	s := &reading{handle: h}
-	l.readers = append(l.readers, s)
-	return s
+// An account is what a call on a mailbox has done, as the laws find out.
+type account struct {
+	*mailboxLaws
+	m    *monitor
+	act  act
+	r    *objects.Request
+	done []*objects.Request
+	now  objects.Time
+
+	late    bool      // something had come due that nobody had noticed
+	flushed bool      // all that was held
+	back    []*letter // were returned
+	fresh   []*letter // were sent
+
+	sent, received, dropped, expired, redelivered int64
 }
 
 func (l *mailboxLaws) finished(m *monitor, a act, r *objects.Request, text string, done []*objects.Request) error {
-	held := m.node.Object.Held()
-	switch {
-	case a == giveBack:
-	case r != nil && r.Op == objects.Send && letterOf(r, text).urgent():
-	case held.Messages > m.held.Messages && held.Messages > amount(m.node.Object.Policy("capacity")):
-		return fmt.Errorf("%d messages are held, the capacity is %s", held.Messages, m.node.Object.Policy("capacity"))
-	case held.Bytes > m.held.Bytes && held.Bytes > amount(m.node.Object.Policy("capacity_bytes")):
-		return fmt.Errorf("%d bytes are held, the capacity is %s", held.Bytes, m.node.Object.Policy("capacity_bytes"))
-	}
-	if err := l.list(m, a, r); err != nil {
-		return err
-	}
-	return l.track(m, a, r, text, done)
-}
-
-// A standing is a held message's, in the order in which they are received.
-type standing struct {
-	seq  uint64
-	rank int
-}
-
-// standingOf is that of msg under the policy order.
-func standingOf(msg *objects.Message, order string) standing {
-	s := standing{seq: msg.Seq}
-	switch {
-	case msg.Urgent:
-		s.rank = objects.Priorities
-	case order == "priority":
-		s.rank = int(msg.Priority)
-	}
-	return s
-}
-
-// list checks the order of what is held, and what was dropped to make room: the oldest
-// of the lowest rank. Objects that do not show what they hold are not asked.
-func (l *mailboxLaws) list(m *monitor, a act, r *objects.Request) error {
-	o, ok := m.node.Object.(interface {
-		Messages() iter.Seq[*objects.Message]
-	})
-	if !ok {
+	if m.gone {
+		*l = mailboxLaws{}
 		return nil
 	}
-	l.returned = l.returned || a == giveBack
-	var now []standing
-	for msg := range o.Messages() {
-		s := standingOf(msg, m.node.Object.Policy("order"))
-		if n := len(now); n > 0 {
-			switch before := now[n-1]; {
-			case before.rank < s.rank:
-				return fmt.Errorf("message %d comes before %d, which ranks higher", before.seq, s.seq)
-			case before.rank == s.rank && before.seq > s.seq && !l.returned:
-				return fmt.Errorf("message %d comes before %d, which is older", before.seq, s.seq)
-			}
-		}
-		now = append(now, s)
-	}
-	was := l.held
-	l.held = now
-	if a != submit || r.Op != objects.Send || stat(m.node.Object.Stat(), "dropped") == stat(m.stat, "dropped") {
-		return nil
-	}
-	for i, gone := range was {
-		if slices.Contains(now, gone) {
-			continue
-		}
-		for j, stays := range was {
-			if slices.Contains(now, stays) && (stays.rank < gone.rank || stays.rank == gone.rank && j < i) {
-				return fmt.Errorf("message %d was dropped to make room, and not %d", gone.seq, stays.seq)
-			}
-		}
-	}
-	return nil
-}
-
-// track follows the messages.
-func (l *mailboxLaws) track(m *monitor, a act, r *objects.Request, text string, done []*objects.Request) error {
-	switch a {
-	case destroy:
-		l.sent = nil
-		return nil
-	case giveBack:
-		if i := slices.IndexFunc(l.taken, func(t delivery) bool { return t.request == r }); i >= 0 {
-			l.sent = slices.Insert(l.sent, 0, l.taken[i].letter)
-			l.taken = slices.Delete(l.taken, i, i+1)
-			*l.reading(r.Handle) = reading{handle: r.Handle}
-		}
-	}
-	// A receive that finds messages takes one of them before the room it makes admits
-	// others, which may rank higher.
-	early := r != nil && a != giveBack && r.Op == objects.Receive && r.Errno == 0 && slices.Contains(done, r) &&
-		slices.ContainsFunc(l.inOrder(m, r.Handle.Only), func(i int) bool {
-			return l.sent[i].text[:min(r.Size, len(l.sent[i].text))] == string(r.Data)
-		})
-	if early {
-		if err := l.read(m, r); err != nil {
+	x := &account{mailboxLaws: l, m: m, act: a, r: r, done: done, now: m.node.kernel.now}
+	x.flushed = a == submit && r.Op == objects.Flush
+	for _, step := range []func() error{
+		x.timePasses, x.opens, x.settles, x.closes, x.returns, x.arrives, x.takes,
+		x.holds, x.counts, x.isTold, x.fits,
+	} {
+		if err := step(); err != nil {
 			return err
 		}
 	}
-	for _, d := range done {
-		if d.Op == objects.Send && d.Errno == 0 {
-			sent := text
-			for _, w := range m.parked {
-				if w.request == d {
-					sent = w.text
-				}
-			}
-			s := letterOf(d, sent)
-			s.at = m.node.kernel.now
-			l.sent = append(l.sent, s)
-		}
+	return nil
+}
+
+func (x *account) policy(name string) string { return x.m.node.Object.Policy(name) }
+
+// grown is by how much the named counter has grown.
+func (x *account) grown(name string) int64 {
+	return stat(x.m.node.Object.Stat(), name) - stat(x.m.stat, name)
+}
+
+// dueNow reports whether l has expired.
+func (x *account) dueNow(l *letter) bool {
+	ttl, _ := objects.ParseSpan(x.policy("ttl"))
+	return ttl != objects.Unbounded && l.at+ttl <= x.now
+}
+
+// inOrder sorts letters, oldest first, by when they are due.
+func (x *account) inOrder(letters []*letter) []*letter {
+	letters = slices.Clone(letters)
+	slices.SortStableFunc(letters, func(a, b *letter) int { return cmp.Compare(x.rank(b), x.rank(a)) })
+	return letters
+}
+
+// rank is higher for what is due earlier.
+func (x *account) rank(l *letter) int {
+	switch {
+	case l.urgent():
+		return math.MaxInt
+	case x.policy("order") == "fifo":
+		return 0
 	}
-	for _, d := range done {
+	return int(l.priority())
+}
+
+// returns takes back what could not be delivered.
+func (x *account) returns() error {
+	if x.act != giveBack {
+		return nil
+	}
+	i := slices.IndexFunc(x.taken, func(t delivery) bool { return t.request == x.r })
+	if i < 0 {
+		return nil
+	}
+	m := x.taken[i].letter
+	x.taken = slices.Delete(x.taken, i, i+1)
+	x.readers.forget(x.r.Handle)
+	switch {
+	case x.r.Op == objects.Lease:
+		if !x.unlease(x.r.Handle, m) {
+			return nil
+		}
+	case m.share != nil:
+		x.received--
+		x.owe(x.r.Handle, m)
+		return nil
+	default:
+		x.received--
+		x.untell(m)
+	}
+	m.gone = false
+	x.back = append(x.back, m)
+	return nil
+}
+
+// takes checks what receives, leases and peeks were given.
+func (x *account) takes() error {
+	for _, d := range x.done {
+		if d.Errno != 0 || d.Op != objects.Receive && d.Op != objects.Lease && d.Op != objects.Peek {
+			continue
+		}
+		if new, err := x.readers.goesOn(d); err != nil {
+			return err
+		} else if !new {
+			continue
+		}
+		m, err := x.given(d)
+		if err != nil {
+			return err
+		}
+		x.readers.begin(d, m.text)
+		if d.Op == objects.Peek {
+			continue
+		}
+		x.taken = append(x.taken, delivery{d, m})
 		switch {
-		case early && d == r:
-		case d.Op == objects.Close:
-			l.readers = slices.DeleteFunc(l.readers, func(s *reading) bool { return s.handle == d.Handle })
-		case d.Errno == 0 && (d.Op == objects.Receive || d.Op == objects.Peek):
-			if err := l.read(m, d); err != nil {
+		case d.Op == objects.Lease:
+			if err := x.lease(d, m); err != nil {
 				return err
 			}
+		case m.share != nil:
+			x.received++
+			x.tell(m, received(d))
+			m.share.gets(d.Handle)
+		default:
+			m.gone = true
+			x.received++
+			x.tell(m, received(d))
 		}
 	}
 	return nil
 }
 
-// read checks what the receive or peek d was given.
-func (l *mailboxLaws) read(m *monitor, d *objects.Request) error {
-	s, got := l.reading(d.Handle), string(d.Data)
-	switch {
-	case s.rest != "":
-		if want := s.rest[:min(d.Size, len(s.rest))]; got != want {
-			return fmt.Errorf("the %s got %q; want %q, the rest of its message", say(d), got, want)
-		}
-		s.rest = s.rest[len(got):]
-		s.endDue = s.rest == "" && d.Handle.EOF
-		return nil
-	case s.endDue:
-		s.endDue = false
-		if got != "" {
-			return fmt.Errorf("the %s got %q; want the end of its message", say(d), got)
-		}
-		return nil
-	}
-	begins := func(text string) bool { return text[:min(d.Size, len(text))] == got }
-	due := l.inOrder(m, d.Handle.Only)
-	i := slices.IndexFunc(due, func(i int) bool { return begins(l.sent[i].text) })
-	var text string
-	switch {
-	case i >= 0:
-		text = l.sent[due[i]].text
-		if ttl, ok := timeToLive(m); ok && l.sent[due[i]].at+ttl <= m.node.kernel.now {
-			return fmt.Errorf("the %s got %q, which had expired", say(d), text)
-		}
-		if d.Op == objects.Peek {
-			break
-		}
-		l.taken = append(l.taken, delivery{d, l.sent[due[i]]})
-		l.dropped += int64(i) // those before it are gone: check asks whether they were counted
-		gone := due[:i+1]
-		slices.Sort(gone)
-		for _, i := range slices.Backward(gone) {
-			l.sent = slices.Delete(l.sent, i, i+1)
-		}
-	case d.Op == objects.Peek:
-		j := slices.IndexFunc(m.parked, func(w waiting) bool { return w.request.Op == objects.Send && begins(w.text) })
-		switch {
-		case j >= 0:
-			text = m.parked[j].text
-		case begins(m.text):
-			text = m.text
-		default:
-			return fmt.Errorf("the %s saw %q, which nobody sends", say(d), got)
-		}
+// given is the letter that d was given. One that finds messages gets the first of those
+// that are for it; one that has waited gets what has come; what a sender offers comes
+// last.
+func (x *account) given(d *objects.Request) (*letter, error) {
+	isPeek := d.Op == objects.Peek
+	var places []*letter
+	strict := false
+	switch found := d == x.r && x.act == submit; {
+	case found && x.late:
+		places = slices.Concat(x.inOrder(slices.Concat(x.held, x.back)), x.fresh, x.offered())
+	case found:
+		strict = true
+		places = slices.Concat(x.inOrder(x.held), x.inOrder(slices.Concat(x.fresh, x.offered())))
+	case isPeek:
+		places = slices.Concat(x.back, x.fresh, x.held, x.offered())
 	default:
-		return fmt.Errorf("the %s got %q, which nobody sent or somebody had already", say(d), got)
+		strict = true
+		places = slices.Concat(x.back, x.fresh, x.offered())
 	}
-	s.rest = text[len(got):]
-	s.endDue = s.rest == "" && d.Handle.EOF
+	for _, m := range places {
+		switch {
+		case m.gone, !m.is(d.Handle.Only), !isPeek && !m.share.mayGet(d.Handle),
+			x.dueNow(m) && slices.Contains(x.held, m):
+		case begins(d, m.text):
+			if isPeek || x.receivable(m) {
+				return m, nil
+			}
+		case strict && m.share.mustGet(d.Handle):
+			return nil, fmt.Errorf("the %s got %q; want %q, which comes first", say(d), d.Data, m.text)
+		}
+	}
+	return nil, fmt.Errorf("the %s got %q, which nobody sent, or somebody had already", say(d), d.Data)
+}
+
+// holds compares what is held with what should be, and finds out what was lost.
+func (x *account) holds() error {
+	for _, m := range slices.Concat(x.back, x.fresh) {
+		if !slices.Contains(x.held, m) {
+			x.held = append(x.held, m)
+		}
+	}
+	expected := slices.DeleteFunc(x.held, func(m *letter) bool { return m.gone })
+	x.held = nil
+	var before *letter
+	for m := range x.m.node.mailbox.Messages() {
+		i := slices.IndexFunc(expected, func(l *letter) bool { return l.seq == m.Seq })
+		if i < 0 {
+			i = slices.IndexFunc(expected, func(l *letter) bool {
+				return l.seq == 0 && l.shows(m) && l.above < m.Seq && m.Seq <= l.upTo
+			})
+		}
+		if i < 0 {
+			o := x.orphan(func(l *letter) bool { return l.shows(m) })
+			if o == nil {
+				return fmt.Errorf("message %d, %q, is held, which nobody sent, or somebody had already", m.Seq, m.Data)
+			}
+			expected = append(expected, x.sends(o))
+			i = len(expected) - 1
+		}
+		l := expected[i]
+		expected = slices.Delete(expected, i, i+1)
+		l.seq = m.Seq
+		switch {
+		case !l.shows(m) || l.deliveries != m.Deliveries || l.at != m.Sent:
+			return fmt.Errorf("message %d, %q, is held as %q, labelled %v, of %d deliveries", m.Seq, l.text, m.Data, l.label, m.Deliveries)
+		case l.share.over():
+			return fmt.Errorf("message %d, %q, is held for nobody", m.Seq, l.text)
+		case before != nil && (x.rank(before) < x.rank(l) || x.rank(before) == x.rank(l) && before.seq > l.seq):
+			return fmt.Errorf("message %d, %q, is due after message %d, %q", l.seq, l.text, before.seq, before.text)
+		}
+		before = l
+		x.held = append(x.held, l)
+	}
+	slices.SortFunc(x.held, func(a, b *letter) int { return cmp.Compare(a.seq, b.seq) })
+	for o := x.orphan(x.lost); o != nil && x.sent < x.grown("sent"); o = x.orphan(x.lost) {
+		expected = append(expected, x.sends(o))
+	}
+	x.endShared()
+	return x.explain(expected)
+}
+
+// explain says why letters are not held any more.
+func (x *account) explain(missing []*letter) error {
+	left := x.grown("dropped") + x.grown("expired")
+	for _, m := range missing {
+		if m.share.mayBeOver() && m.share.got > 0 && (m.share.over() || left < int64(len(missing))) {
+			m.gone = true // everyone has it
+			continue
+		}
+		switch {
+		case x.dueNow(m):
+			x.expired++
+			x.tell(m, "expired - -\n")
+		case x.flushed, x.lost(m):
+			x.dropped++
+			x.tell(m, "dropped - -\n")
+		default:
+			return fmt.Errorf("%q is neither held nor received, and was not dropped", m.text)
+		}
+		m.gone = true
+		if err := x.spared(m); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// lost reports whether m may be dropped as the policies are.
+func (x *account) lost(m *letter) bool {
+	if overflow := x.policy("overflow"); overflow == "drop-oldest" || overflow == "drop-newest" {
+		return true
+	}
+	if m.orphan && x.policy("receivers") == "broadcast" && len(x.subscribers(m)) == 0 {
+		return true
+	}
+	return m.share != nil && m.share.mayBeOver()
+}
+
+// spared checks that nothing was dropped for room that ought to have outlived what is
+// still held.
+func (x *account) spared(m *letter) error {
+	if x.policy("overflow") != "drop-oldest" || x.flushed || x.dueNow(m) || m.seq == 0 || m.share.mayBeOver() && m.share != nil {
+		return nil
+	}
+	for _, other := range x.held {
+		if !other.urgent() && x.rank(other) <= x.rank(m) && other.seq < m.seq && !slices.Contains(x.back, other) {
+			return fmt.Errorf("message %d, %q, was dropped before message %d, %q", m.seq, m.text, other.seq, other.text)
+		}
+	}
+	return nil
+}
+
+// counts compares the counters with what has happened.
+func (x *account) counts() error {
+	for _, c := range []struct {
+		name string
+		want int64
+	}{
+		{"sent", x.sent}, {"received", x.received}, {"dropped", x.dropped}, {"expired", x.expired}, {"redelivered", x.redelivered},
+	} {
+		if got := x.grown(c.name); got != c.want {
+			return fmt.Errorf("%s has grown by %d; want %d", c.name, got, c.want)
+		}
+	}
+	return nil
+}
+
+// fits checks that what was admitted had room.
+func (x *account) fits() error {
+	var beyond book // what needs none
+	plain := false
+	for _, m := range x.held {
+		switch {
+		case slices.Contains(x.back, m), slices.Contains(x.fresh, m) && (m.urgent() || m.share != nil && m.share.got > 0 || x.cannotWait(m)):
+			beyond.messages++
+			beyond.bytes += int64(len(m.text))
+		case slices.Contains(x.fresh, m):
+			plain = true
+		}
+	}
+	if !plain {
+		return nil
+	}
+	held := x.m.node.Object.Held()
+	for _, c := range []struct {
+		name       string
+		is, exempt int64
+	}{
+		{"capacity", held.Messages, beyond.messages}, {"capacity_bytes", held.Bytes, beyond.bytes},
+	} {
+		if c.is-c.exempt > amount(x.policy(c.name)) {
+			return fmt.Errorf("%d are held, the %s is %s", c.is, c.name, x.policy(c.name))
+		}
+	}
+	return nil
+}
+
+// cannotWait reports whether m is held because its file is closed, and there is nobody to
+// be told that it does not fit.
+func (x *account) cannotWait(m *letter) bool {
+	return m.orphan && (x.policy("overflow") == "fail" || int64(len(m.text)) > x.longest())
 }
 
 func (l *mailboxLaws) delivered(r *objects.Request) {
@@ -311,23 +413,26 @@ func (l *mailboxLaws) delivered(r *objects.Request) {
 }
 
 func (l *mailboxLaws) check(m *monitor) error {
-	o := m.node.Object
-	held := o.Held()
-	var dropped int64
-	for _, c := range o.Stat() {
-		if c.Name == "dropped" || c.Name == "expired" {
-			dropped += c.Value
-		}
+	held := m.node.Object.Held()
+	var bytes int64
+	for _, h := range l.held {
+		bytes += int64(len(h.text))
 	}
-	if lost := int64(len(l.sent)) + l.dropped - dropped - held.Messages; lost != 0 {
-		return fmt.Errorf("%d messages were lost without being counted (held %d, dropped %d, expected %+v)", lost, held.Messages, dropped, l.sent)
+	if held.Messages != int64(len(l.held)) || held.Bytes != bytes {
+		return fmt.Errorf("%+v is held; want %d messages of %d bytes", held, len(l.held), bytes)
+	}
+	if err := l.checkLeases(m); err != nil {
+		return err
 	}
 	want := book{held.Messages, held.Bytes}
-	for _, w := range m.parked {
-		if w.request.Op == objects.Send {
-			want.messages++
-			want.bytes += int64(len(w.text))
-		}
+	for _, m := range l.dead {
+		want.add(1, m.text)
+	}
+	for _, s := range l.leases {
+		want.add(1, s.letter.text)
+	}
+	if err := l.bookFramed(&want); err != nil {
+		return err
 	}
 	if m.node.book != want {
 		return fmt.Errorf("%+v is booked; want %+v", m.node.book, want)
@@ -335,10 +440,15 @@ func (l *mailboxLaws) check(m *monitor) error {
 	return nil
 }
 
+func (b *book) add(messages int64, text string) {
+	b.messages += messages
+	b.bytes += int64(len(text))
+}
+
 func (l *mailboxLaws) contents() []string {
 	var texts []string
-	for _, s := range l.sent {
-		texts = append(texts, s.text)
+	for _, m := range l.held {
+		texts = append(texts, m.text)
 	}
 	return texts
 }

@@ -16,7 +16,7 @@ type pipeLaws struct {
 	stream string // written or offered by parked writes, and not read or dropped
 	taken  []taking
 	hungUp bool
-	oob    mailboxLaws
+	oob    urgentLaws
 }
 
 // stat is the value of one of an object's counters.
@@ -34,7 +34,7 @@ func (l *pipeLaws) finished(m *monitor, a act, r *objects.Request, text string, 
 	now := o.Stat()
 	if a == destroy {
 		l.stream = ""
-		return l.oob.track(m, a, r, text, done)
+		return l.oob.finished(m, a, r, text, done)
 	}
 	for _, d := range done {
 		if d.Op != objects.Connect {
@@ -55,7 +55,7 @@ func (l *pipeLaws) finished(m *monitor, a act, r *objects.Request, text string, 
 		case objects.Hangup:
 			l.hungUp = true
 		case objects.Flush:
-			l.oob.sent = nil
+			l.oob.waiting = nil
 		}
 	}
 	if a == giveBack {
@@ -105,7 +105,7 @@ func (l *pipeLaws) finished(m *monitor, a act, r *objects.Request, text string, 
 	if a != giveBack && held > m.held.Bytes && held > amount(o.Policy("capacity")) {
 		return fmt.Errorf("%d bytes are held, the capacity is %s", held, o.Policy("capacity"))
 	}
-	return l.oob.track(m, a, r, text, done)
+	return l.oob.finished(m, a, r, text, done)
 }
 
 // partners is how many have the other end of h open, or wait in open(2) for this one.
@@ -177,9 +177,9 @@ func (l *pipeLaws) check(m *monitor) error {
 		return fmt.Errorf("%d bytes are held and %d offered; want %q", held, offered, l.stream)
 	}
 	want.bytes += int64(len(l.stream))
-	for _, s := range l.oob.sent {
+	for _, s := range l.oob.waiting {
 		want.messages++
-		want.bytes += int64(len(s.text))
+		want.bytes += int64(len(s))
 	}
 	if m.node.book != want {
 		return fmt.Errorf("%+v is booked; want %+v", m.node.book, want)

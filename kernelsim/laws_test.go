@@ -25,7 +25,7 @@ type workload struct {
 	faults    Faults
 	opened    bool // from the start
 	seed      uint64
-	labelled  bool // some endpoints select
+	labelled  bool // some endpoints select, take leases or get receipts
 }
 
 type operation struct {
@@ -48,13 +48,14 @@ type operation struct {
 var words = []string{
 	"0", "1", "1", "2", "3", "10", "max", "block", "block", "fail", "drop-oldest", "drop-newest",
 	"session", "persistent", "shrink", "grow", "write", "fifo", "priority", "nonsense", "1ms", "3ms",
+	"any", "single", "pair", "broadcast", "broadcast", "line", "line", "close", "close", "x", "y",
 }
 
 // reads and writes are the operations that read(2) and write(2) of some endpoint
 // submit. The others are submitted through any open file.
 var (
-	reads  = []objects.Op{objects.Receive, objects.Peek, objects.Read, objects.Wait, objects.ReadAt}
-	writes = []objects.Op{objects.Send, objects.Write, objects.Post, objects.WriteAt}
+	reads  = []objects.Op{objects.Receive, objects.Peek, objects.Read, objects.Wait, objects.ReadAt, objects.Lease, objects.Receipt}
+	writes = []objects.Op{objects.Send, objects.Write, objects.Post, objects.WriteAt, objects.Settle}
 )
 
 // labels narrow endpoints of mailboxes; the first is for receiving only.
@@ -71,7 +72,7 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 	rng := rand.New(rand.NewPCG(seed, 7))
 	labelling := rand.New(rand.NewPCG(seed, 8))
 	often := 1 + labelling.IntN(len(labels)-1) // so that some are alike
-	w := workload{kind: kind, seed: seed, labelled: seed%3 == 0}
+	w := workload{kind: kind, seed: seed, labelled: seed%4 != 1}
 	var kindWords []string
 	accepted := map[string][]string{}
 	for _, name := range kind.Policies {
@@ -86,8 +87,7 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 		kindWords = append(kindWords, name)
 	}
 	ops := slices.DeleteFunc(slices.Clone(kind.Ops), func(op objects.Op) bool {
-		return opens(op) && op != objects.Hold || op == objects.Close || op == objects.Release && kind.Name == "mailbox" ||
-			op == objects.Lease || op == objects.Settle || op == objects.Receipt
+		return opens(op) && op != objects.Hold || op == objects.Close
 	})
 	// Half of the programs only give and take, and are killed more: what goes back
 	// goes back among others.
@@ -97,6 +97,9 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 			give, take = objects.Write, objects.Read
 		}
 		ops = []objects.Op{give, take, take}
+		if slices.Contains(kind.Ops, objects.Lease) && seed%4 == 2 {
+			ops = []objects.Op{give, objects.Lease, objects.Settle}
+		}
 	}
 	for p := range processes {
 		var program []operation
@@ -151,6 +154,11 @@ func (w *workload) setup(k *Kernel) {
 	if err != nil {
 		panic(err)
 	}
+	if slices.Contains(w.policies, "dead_letters") {
+		if _, err := k.Create("y", w.kind, "capacity", "1"); err != nil {
+			panic(err)
+		}
+	}
 	for i, program := range w.processes {
 		k.Spawn(string(rune('p'+i)), Cred{Uid: uint32(i)}, func(p *Process) { w.run(p, n, program) })
 	}
@@ -160,14 +168,18 @@ func (w *workload) run(p *Process, n *Node, program []operation) {
 	files := map[string]*File{}
 	var open []string
 	for _, o := range program {
-		if m, endpoint := w.mode(o); w.opened && m.Op != objects.Hold && files[endpoint] == nil {
-			files[endpoint] = p.openNow(n, m)
-			open = append(open, endpoint)
+		if m, endpoint := w.mode(o); w.opened && !w.skips(o) && m.Op != objects.Hold && files[endpoint] == nil {
+			if f := p.openNow(n, m); f != nil {
+				files[endpoint] = f
+				open = append(open, endpoint)
+			}
 		}
 	}
 	forked := false
 	for _, o := range program {
 		switch {
+		case w.skips(o):
+			continue
 		case o.policy[0] != "":
 			p.SetPolicy(n, o.policy[0], o.policy[1])
 			continue
@@ -206,7 +218,9 @@ func (w *workload) run(p *Process, n *Node, program []operation) {
 		r := &objects.Request{Op: o.op, Nonblock: o.nonblock, Size: o.size, Offset: o.offset, Units: o.units}
 		switch o.op {
 		case objects.Send, objects.Write, objects.WriteAt:
-			r.Data = []byte(o.text)
+			r.Data = []byte(w.framed(o))
+		case objects.Settle:
+			r.Data = []byte([]string{"ack", "ack", "nack\n", "extend 2ms", "ask"}[o.offset%5])
 		case objects.ReadAt:
 			r.Data = make([]byte, o.size)
 		case objects.Wait:
@@ -220,8 +234,31 @@ func (w *workload) run(p *Process, n *Node, program []operation) {
 	}
 }
 
+// skips reports whether o takes a lease or gets a receipt, and nobody is to.
+func (w *workload) skips(o operation) bool {
+	return !w.labelled && (o.op == objects.Lease || o.op == objects.Settle || o.op == objects.Receipt)
+}
+
+// framed is what o sends: none, one or two lines, and maybe the beginning of another,
+// which is told apart from the first by its first byte too.
+func (w *workload) framed(o operation) string {
+	if i := slices.Index(w.policies, "framing"); i < 0 || w.policies[i+1] == "write" {
+		return o.text
+	}
+	second := string([]byte{o.text[0] | 0x80}) + o.text[1:]
+	return []string{o.text, o.text + "\n", o.text + "\n" + second, o.text + "\n" + second + "\n"}[o.offset%4]
+}
+
 // mode is the endpoint that o goes through.
 func (w *workload) mode(o operation) (m Mode, name string) {
+	if w.kind.Name == "mailbox" {
+		switch lease := o.op == objects.Lease || o.op == objects.Settle; {
+		case lease:
+			return Mode{ReadOp: objects.Lease, WriteOp: objects.Settle, EOF: true}, "lease"
+		case o.op == objects.Receipt, o.op == objects.Send && o.both && w.labelled:
+			return Mode{ReadOp: objects.Receipt, WriteOp: objects.Send, EOF: true}, "send+receipt"
+		}
+	}
 	m.EOF = o.size == 2
 	switch {
 	case o.op == objects.Hold:

@@ -80,6 +80,7 @@ var errnoNames = [...]struct {
 	{syscall.EAGAIN, "EAGAIN"}, {syscall.EACCES, "EACCES"}, {syscall.EBUSY, "EBUSY"}, {syscall.EINVAL, "EINVAL"},
 	{syscall.ENOSPC, "ENOSPC"}, {syscall.ESPIPE, "ESPIPE"}, {syscall.EPIPE, "EPIPE"}, {syscall.ERANGE, "ERANGE"},
 	{syscall.EDEADLK, "EDEADLK"}, {syscall.ENOTEMPTY, "ENOTEMPTY"}, {syscall.EIDRM, "EIDRM"}, {syscall.EOVERFLOW, "EOVERFLOW"},
+	{syscall.ENOMSG, "ENOMSG"}, {syscall.ETIME, "ETIME"}, {syscall.EOPNOTSUPP, "EOPNOTSUPP"},
 	{syscall.EMSGSIZE, "EMSGSIZE"}, {syscall.ETIMEDOUT, "ETIMEDOUT"}, {syscall.EDQUOT, "EDQUOT"}, {syscall.ENXIO, "ENXIO"},
 	{syscall.ENODEV, "ENODEV"}, {syscall.EFBIG, "EFBIG"},
 }
