@@ -15,6 +15,8 @@ type share struct {
 	may  []*objects.Handle // those among them
 	any  bool              // whether it was broadcast is not known
 	got  int               // have it
+
+	early bool // some had it while its sender still waited
 }
 
 func (s *share) mayGet(h *objects.Handle) bool {

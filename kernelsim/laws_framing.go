@@ -230,7 +230,7 @@ func (x *account) receivable(m *letter) bool {
 		case o.letter != m || o.partly:
 		case o.shared:
 			x.enter(m, o)
-			o.partly = true
+			o.partly, m.share.early = true, true
 		case o.request == nil:
 			x.sends(o)
 			return true
@@ -293,6 +293,9 @@ func (x *account) closes() error {
 // overtakesOrphan checks that o, which has ended, did not pass what a closed file has left
 // and waits with.
 func (x *account) overtakesOrphan(o *offer) error {
+	if slices.ContainsFunc(x.done, func(d *objects.Request) bool { return d.Handle.Only != nil && d != x.r }) {
+		return nil // who wanted just that
+	}
 	for _, w := range x.line {
 		if w.request == nil && x.r.Errno == 0 && x.sent > 0 && x.policy("overflow") == "block" &&
 			x.r.Handle.Only == nil && w.letter.label == (objects.Selector{}) && x.policy("receivers") != "broadcast" {

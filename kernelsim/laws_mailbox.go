@@ -310,7 +310,8 @@ func (x *account) holds() error {
 func (x *account) explain(missing []*letter) error {
 	left := x.grown("dropped") + x.grown("expired")
 	for _, m := range missing {
-		if m.share.mayBeOver() && m.share.got > 0 && (m.share.over() || left < int64(len(missing))) {
+		noticed := x.late && x.dueNow(m) // before anything else
+		if !noticed && m.share.mayBeOver() && m.share.got > 0 && (m.share.over() || left < int64(len(missing))) {
 			m.gone = true // everyone has it
 			continue
 		}
@@ -337,8 +338,11 @@ func (x *account) lost(m *letter) bool {
 	if overflow := x.policy("overflow"); overflow == "drop-oldest" || overflow == "drop-newest" {
 		return true
 	}
-	if m.orphan && x.policy("receivers") == "broadcast" && len(x.subscribers(m)) == 0 {
-		return true
+	for _, o := range x.line {
+		if o.letter == m {
+			s := x.shareOf(m, o)
+			return s != nil && len(s.must) == 0
+		}
 	}
 	return m.share != nil && m.share.mayBeOver()
 }
@@ -378,7 +382,7 @@ func (x *account) fits() error {
 	plain := false
 	for _, m := range x.held {
 		switch {
-		case slices.Contains(x.back, m), slices.Contains(x.fresh, m) && (m.urgent() || m.share != nil && m.share.got > 0 || x.cannotWait(m)):
+		case slices.Contains(x.back, m), slices.Contains(x.fresh, m) && (m.urgent() || m.share != nil && m.share.early || x.cannotWait(m)):
 			beyond.messages++
 			beyond.bytes += int64(len(m.text))
 		case slices.Contains(x.fresh, m):
