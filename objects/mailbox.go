@@ -214,6 +214,7 @@ func compose(r *Request, data []byte) *Message {
 
 func (b *Mailbox) send(now Time, r *Request) Finished {
 	var done Finished
+	r.framing = b.framing
 	switch {
 	case b.Framed(r.Handle):
 		r.rest = r.Data

@@ -42,7 +42,7 @@ func (b *Mailbox) Framed(h *Handle) bool { return b.framing != ByWrite || h.seen
 // parked before the beginning of one.
 func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 	for len(r.rest) > 0 {
-		n, ends := b.framing.cut(r.rest)
+		n, ends := r.framing.cut(r.rest)
 		m := r.Handle.seen().begun
 		size := n
 		if m != nil {
@@ -144,7 +144,7 @@ func (b *Mailbox) wait(now Time, r *Request) syscall.Errno {
 
 // mayBegin reports whether r may begin a message that it does not end.
 func (b *Mailbox) mayBegin(r *Request) bool {
-	n, _ := b.framing.cut(r.rest)
+	n, _ := r.framing.cut(r.rest)
 	return b.takesBeginning(compose(r, nil), int64(n), r)
 }
 
@@ -167,7 +167,7 @@ func (b *Mailbox) takesBeginning(m *Message, n int64, r *Request) bool {
 // begin lets those begin who may now.
 func (b *Mailbox) begin(now Time, done *Finished) {
 	for r := b.beginners.first; r != nil; r = b.beginners.first {
-		n, _ := b.framing.cut(r.rest)
+		n, _ := r.framing.cut(r.rest)
 		switch {
 		case int64(n) > b.longest(): // lowered; it could wait for ever
 			b.end(r, syscall.EMSGSIZE, done)

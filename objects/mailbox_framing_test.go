@@ -88,3 +88,11 @@ func TestMessageOfAClosedFileIsNeverLost(t *testing.T) {
 		wantHeld(t, b, "x", "123")
 	}
 }
+
+func TestFramingChangesWithTheNextWrite(t *testing.T) {
+	b := mailbox(t, "capacity", "0", "framing", "line")
+	h := writer(b)
+	sendBy(b, h, "1\n2\n3\n")
+	b.SetPolicy(0, "framing", "write")
+	wantHeld(t, b, "1\n", "2\n", "3\n")
+}

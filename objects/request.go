@@ -109,6 +109,7 @@ type Request struct {
 	took       bool     // a finished receive that took message off the queue, or a wait that took units
 	units      int64    // what a Wait or Post moves; the bytes that a parked Write or Send still offers
 	rest       []byte   // of the Data of a Send, behind message
+	framing    Framing  // that cuts it: a change takes effect with the next write
 	begun      int      // the bytes of message that had been there before
 	chunk      *chunk   // those bytes are at the end of it
 	on         *queue   // the wait queue the request is parked in
