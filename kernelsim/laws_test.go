@@ -25,7 +25,8 @@ type workload struct {
 	faults    Faults
 	opened    bool // from the start
 	seed      uint64
-	labelled  bool // some endpoints select, take leases or get receipts
+	labelled  bool // some endpoints select
+	answered  bool // some take leases or get receipts
 }
 
 type operation struct {
@@ -72,7 +73,7 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 	rng := rand.New(rand.NewPCG(seed, 7))
 	labelling := rand.New(rand.NewPCG(seed, 8))
 	often := 1 + labelling.IntN(len(labels)-1) // so that some are alike
-	w := workload{kind: kind, seed: seed, labelled: seed%4 != 1}
+	w := workload{kind: kind, seed: seed, labelled: seed%4 != 1, answered: seed%4 != 1}
 	var kindWords []string
 	accepted := map[string][]string{}
 	for _, name := range kind.Policies {
@@ -236,7 +237,7 @@ func (w *workload) run(p *Process, n *Node, program []operation) {
 
 // skips reports whether o takes a lease or gets a receipt, and nobody is to.
 func (w *workload) skips(o operation) bool {
-	return !w.labelled && (o.op == objects.Lease || o.op == objects.Settle || o.op == objects.Receipt)
+	return !w.answered && (o.op == objects.Lease || o.op == objects.Settle || o.op == objects.Receipt)
 }
 
 // framed is what o sends: none, one or two lines, and maybe the beginning of another,
@@ -255,7 +256,7 @@ func (w *workload) mode(o operation) (m Mode, name string) {
 		switch lease := o.op == objects.Lease || o.op == objects.Settle; {
 		case lease:
 			return Mode{ReadOp: objects.Lease, WriteOp: objects.Settle, EOF: true}, "lease"
-		case o.op == objects.Receipt, o.op == objects.Send && o.both && w.labelled:
+		case o.op == objects.Receipt, o.op == objects.Send && o.both && w.answered:
 			return Mode{ReadOp: objects.Receipt, WriteOp: objects.Send, EOF: true}, "send+receipt"
 		}
 	}

@@ -112,7 +112,7 @@ var checks = map[string]check{
 // history.
 func (c check) run(seed uint64, wrap func(objects.Object) objects.Object) (*Trace, []porcupine.Operation) {
 	w := newWorkload(objects.KindNamed(c.kind), seed, 3, 5)
-	w.labelled = c.labelled
+	w.labelled, w.answered = c.labelled, false
 	w.faults.Kills = 0 // a message that goes back was received by nobody
 	w.policies = nil
 	if c.policies != nil {
