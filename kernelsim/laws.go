@@ -333,8 +333,8 @@ func (m *monitor) check() error {
 // couldGo reports whether poll(2) promises the parked request r that it would not
 // wait.
 func (m *monitor) couldGo(r *objects.Request) bool {
-	if opens(r.Op) {
-		return false // poll needs an open file
+	if opens(r.Op) || m.keepsShare(r) {
+		return false // poll needs an open file, and tells of a new send
 	}
 	var e objects.Events
 	switch h := r.Handle; r.Op {

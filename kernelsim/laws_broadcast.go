@@ -56,6 +56,14 @@ func (x *account) rendezvous() bool {
 	return amount(x.policy("capacity")) == 0 || amount(x.policy("capacity_bytes")) == 0
 }
 
+// keepsShare reports whether the parked send r may still be broadcast though receivers says
+// otherwise by now: what another send would get is not for it.
+func (m *monitor) keepsShare(r *objects.Request) bool {
+	l, ok := m.kind.(*mailboxLaws)
+	return ok && m.node.Object.Policy("receivers") != "broadcast" &&
+		slices.ContainsFunc(l.line, func(o *offer) bool { return o.request == r && o.shared })
+}
+
 // shareOf is who gets m, which is sent now by o.
 func (x *account) shareOf(m *letter, o *offer) *share {
 	now := x.policy("receivers") == "broadcast"

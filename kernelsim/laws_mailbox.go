@@ -299,7 +299,8 @@ func (x *account) holds() error {
 		x.held = append(x.held, l)
 	}
 	slices.SortFunc(x.held, func(a, b *letter) int { return cmp.Compare(a.seq, b.seq) })
-	for o := x.orphan(x.lost); o != nil && x.sent < x.grown("sent"); o = x.orphan(x.lost) {
+	mayGo := func(l *letter) bool { return x.flushed || x.lost(l) }
+	for o := x.orphan(mayGo); o != nil && x.sent < x.grown("sent"); o = x.orphan(mayGo) {
 		expected = append(expected, x.sends(o))
 	}
 	x.endShared()

@@ -123,6 +123,9 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 			case k < 3 && len(kindWords) > 0:
 				name := kindWords[rng.IntN(len(kindWords))]
 				o.policy = [2]string{name, words[rng.IntN(len(words))]}
+				if n := len(accepted[name]); n > 0 && rng.IntN(4) > 0 {
+					o.policy[1] = accepted[name][rng.IntN(n)]
+				}
 			case k == 3 && i == length-1:
 				o.destroy = true
 			case k == 4:
