@@ -96,3 +96,49 @@ func TestFramingChangesWithTheNextWrite(t *testing.T) {
 	b.SetPolicy(0, "framing", "write")
 	wantHeld(t, b, "1\n", "2\n", "3\n")
 }
+
+func TestFramingCutsMessages(t *testing.T) {
+	for _, c := range []struct {
+		framing string
+		writes  []string
+		killed  bool
+		want    []string
+	}{
+		{"write", []string{"a\nb", "c"}, false, []string{"a\nb", "c"}},
+		{"line", []string{"a\nb", "c", "\n\nd"}, false, []string{"a\n", "bc\n", "\n", "d"}},
+		{"line", []string{"a\nb"}, true, []string{"a\n"}},
+		{"close", []string{"a\nb", "c"}, false, []string{"a\nbc"}},
+		{"close", []string{"a"}, true, nil},
+		{"close", nil, false, nil},
+	} {
+		var booked book
+		b := NewMailbox(&booked)
+		b.SetPolicy(0, "framing", c.framing)
+		h := writer(b)
+		for _, text := range c.writes {
+			if r := sendBy(b, h, text); r.Errno != 0 || r.N != len(text) {
+				t.Errorf("%s: write of %q = %d, %v", c.framing, text, r.N, r.Errno)
+			}
+		}
+		closeHandle(b, h, c.killed)
+		wantHeld(t, b, c.want...)
+		if booked != (book{}) {
+			t.Errorf("%s: booked %+v at the end; want nothing", c.framing, booked)
+		}
+	}
+}
+
+func TestInterruptedLinesCountThoseThatWereSent(t *testing.T) {
+	b := mailbox(t, "capacity", "0", "framing", "line")
+	r := sendBy(b, writer(b), "1\n2\n3")
+	b.Submit(0, receive(reader(b)))
+	b.Cancel(1, r, syscall.EINTR)
+	if r.Errno != 0 || r.N != 2 {
+		t.Errorf("interrupted after a line of 2 bytes: %d, %v; want 2, 0", r.N, r.Errno)
+	}
+	r = sendBy(b, writer(b), "1\n2\n")
+	b.Cancel(1, r, syscall.EINTR)
+	if r.Errno != syscall.EINTR || r.N != 0 {
+		t.Errorf("interrupted before the first: %d, %v; want EINTR", r.N, r.Errno)
+	}
+}

@@ -1,6 +1,84 @@
 package objects
 
-import "testing"
+import (
+	"slices"
+	"syscall"
+	"testing"
+)
+
+func TestReceiversDecideWhoMayOpen(t *testing.T) {
+	const process, other, third = 1, 2, 3
+	receives := func(p uint32) *Handle { return &Handle{Reads: true, ReadOp: Receive, Process: p} }
+	leases := func(p uint32) *Handle {
+		return &Handle{Reads: true, Writes: true, ReadOp: Lease, WriteOp: Settle, Process: p}
+	}
+	sends := func(p uint32) *Handle { return &Handle{Writes: true, WriteOp: Send, Process: p} }
+	peeks := func(p uint32) *Handle { return &Handle{Reads: true, ReadOp: Peek, Process: p} }
+	for _, c := range []struct {
+		receivers string
+		open      []*Handle // the last is the question
+		want      syscall.Errno
+	}{
+		{"any", []*Handle{receives(process), receives(other)}, 0},
+		{"single", []*Handle{receives(process), receives(process)}, 0},
+		{"single", []*Handle{receives(process), receives(other)}, syscall.EBUSY},
+		{"single", []*Handle{receives(process), leases(other)}, syscall.EBUSY},
+		{"single", []*Handle{receives(0), receives(0)}, syscall.EBUSY},
+		{"single", []*Handle{receives(process), sends(other), peeks(third)}, 0},
+		{"pair", []*Handle{receives(process), sends(other), sends(process)}, 0},
+		{"pair", []*Handle{receives(process), sends(other), sends(third)}, syscall.EBUSY},
+		{"pair", []*Handle{receives(process), sends(other), peeks(third)}, 0},
+		{"broadcast", []*Handle{receives(process), receives(other)}, 0},
+		{"broadcast", []*Handle{leases(process)}, syscall.EOPNOTSUPP},
+	} {
+		b := mailbox(t, "receivers", c.receivers)
+		var r Request
+		for _, h := range c.open {
+			r = Request{Op: Open, Handle: h}
+			b.Submit(0, &r)
+		}
+		if r.Errno != c.want {
+			t.Errorf("%s: open number %d = %v; want %v", c.receivers, len(c.open), r.Errno, c.want)
+		}
+	}
+	b := mailbox(t)
+	b.Submit(0, &Request{Op: Open, Handle: leases(process)})
+	if _, errno := b.SetPolicy(0, "receivers", "broadcast"); errno != syscall.EBUSY {
+		t.Errorf("broadcast with a file for leases open = %v; want EBUSY", errno)
+	}
+}
+
+func TestBroadcastReachesEveryoneWhoWasThere(t *testing.T) {
+	var booked book
+	b := NewMailbox(&booked)
+	b.SetPolicy(0, "receivers", "broadcast")
+	first, second := reader(b), reader(b)
+	topic := &Handle{Reads: true, Only: &Selector{By: ByTopic, Topic: "t"}}
+	b.Submit(0, &Request{Op: Open, Handle: topic})
+	sendBy(b, writer(b), "1")
+	late := reader(b)
+	sendBy(b, writer(b), "2")
+	for _, c := range []struct {
+		h    *Handle
+		want []string
+	}{{first, []string{"1", "2"}}, {late, []string{"2"}}, {topic, nil}, {second, []string{"1", "2"}}} {
+		var got []string
+		for {
+			r := receive(c.h)
+			r.Nonblock = true
+			if b.Submit(0, r); r.Errno != 0 {
+				break
+			}
+			got = append(got, string(r.Data))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("received %q; want %q", got, c.want)
+		}
+	}
+	if booked != (book{}) || b.held.n != 0 {
+		t.Errorf("booked %+v, %d held at the end; want nothing", booked, b.held.n)
+	}
+}
 
 func TestBroadcastThatNobodyGotIsDropped(t *testing.T) {
 	for _, capacity := range []string{"0", "1"} {
