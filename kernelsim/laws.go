@@ -252,7 +252,7 @@ func (m *monitor) overtakes(r *objects.Request, done []*objects.Request) error {
 		return nil
 	}
 	for _, w := range m.parked {
-		if line(w.request.Op) == line(r.Op) && !m.begins(r, m.text) && !m.begins(w.request, w.text) && together(w.request, r, done) && !slices.Contains(done, w.request) {
+		if line(w.request.Op) == line(r.Op) && !m.goesOn(r) && m.begins(r, m.text) == m.begins(w.request, w.text) && together(w.request, r, done) && !slices.Contains(done, w.request) {
 			return fmt.Errorf("the %s was served before the %s, which waits", say(r), say(w.request))
 		}
 	}

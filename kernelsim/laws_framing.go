@@ -121,6 +121,12 @@ func (m *monitor) begins(r *objects.Request, text string) bool {
 	return !ends
 }
 
+// goesOn reports whether the send r goes on with a message, which never waits.
+func (m *monitor) goesOn(r *objects.Request) bool {
+	l, ok := m.kind.(*mailboxLaws)
+	return ok && r.Op == objects.Send && m.begins(r, m.text) && l.writing(r.Handle).begun != ""
+}
+
 // progress follows what was taken of o.
 func (x *account) progress(o *offer) error {
 	r := o.request
@@ -306,7 +312,7 @@ func (x *account) overtakesOrphan(o *offer) error {
 }
 
 // bookFramed adds to want what senders wait with, and what is begun.
-func (l *mailboxLaws) bookFramed(want *book) error {
+func (l *mailboxLaws) bookFramed(want *book) {
 	for _, w := range l.writers {
 		if w.begun != "" {
 			want.add(1, w.begun)
@@ -323,5 +329,4 @@ func (l *mailboxLaws) bookFramed(want *book) error {
 			}
 		}
 	}
-	return nil
 }
