@@ -4,7 +4,7 @@
 # make bench    measure
 # make sim      check the simulated kernel in 10,000 random runs of each kind of object
 # make explore  check it in all runs of random small programs
-# make install  the command to PREFIX/bin (/usr/local/bin)
+# make install  the command to PREFIX/bin (/usr/local/bin), its manual to PREFIX/share/man
 
 IPC        ?= /tmp/ipc
 MOUNT_OPTS ?=
@@ -64,6 +64,8 @@ explore: setup-go
 
 install: build
 	install -D -m 755 $(BIN) '$(DESTDIR)$(PREFIX)/bin/ipcfs'
+	install -D -m 644 docs/ipcfs.1 '$(DESTDIR)$(PREFIX)/share/man/man1/ipcfs.1'
+	install -D -m 644 docs/ipcfs.7 '$(DESTDIR)$(PREFIX)/share/man/man7/ipcfs.7'
 
 clean:
 	rm -rf bin
@@ -94,3 +96,5 @@ setup-test:
 	command -v tmux >/dev/null || missing="$$missing tmux"; \
 	echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
 	[ -z "$$missing" ] || { $(packages); }
+	@command -v mandoc >/dev/null || command -v man >/dev/null || \
+		echo 'make: neither mandoc nor man: NOBODY CHECKS THE MARKUP of the manual pages' >&2

@@ -26,6 +26,12 @@ func TestReadmeSessionsPrintWhatTheySay(t *testing.T) {
 	if len(steps) == 0 {
 		t.Fatal("no sessions found")
 	}
+	typeSessions(t, "README", steps)
+}
+
+// typeSessions types the sessions of the document.
+func typeSessions(t *testing.T, document string, steps []step) {
+	t.Helper()
 	m := mount(t)
 	var script strings.Builder
 	fmt.Fprintf(&script, "umask 022\nPATH=%s:$PATH\n", filepath.Dir(ipcfsBin))
@@ -49,11 +55,11 @@ func TestReadmeSessionsPrintWhatTheySay(t *testing.T) {
 	for i, s := range steps {
 		got, after, found := strings.Cut(rest, fmt.Sprintf("%s%d\n", marker, i))
 		if !found {
-			t.Fatalf("README line %d: %s\ndid not end; it printed:\n%s", s.line, s.command, rest)
+			t.Fatalf("%s line %d: %s\ndid not end; it printed:\n%s", document, s.line, s.command, rest)
 		}
 		rest = after
 		if !s.matches(got) {
-			t.Errorf("README line %d: %s\nprinted:\n%swant:\n%s", s.line, s.command, got, s.output)
+			t.Errorf("%s line %d: %s\nprinted:\n%swant:\n%s", document, s.line, s.command, got, s.output)
 		}
 	}
 }
