@@ -90,6 +90,10 @@ type Node struct {
 	Kind   objects.Kind
 	Object objects.Object
 
+	// Mortal is to be set if the run may give its messages a ttl later: states then
+	// differ by how old they are from the start.
+	Mortal bool
+
 	kernel *Kernel
 	laws   *monitor
 	book   book

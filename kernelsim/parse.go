@@ -34,6 +34,7 @@ type statement struct {
 	slot         int // of the variable that it sets, -1 if none
 	shared       bool
 	name         string
+	label        Label
 	expr, second *expression
 	policy       [2]string
 	span         objects.Time
@@ -313,13 +314,6 @@ func (p *parser) block(outer int) []*statement {
 	return body
 }
 
-// verbs maps the operations of objects to what they submit.
-var verbs = map[string]objects.Op{
-	"send": objects.Send, "receive": objects.Receive, "peek": objects.Peek, "flush": objects.Flush,
-	"write": objects.Write, "read": objects.Read, "hangup": objects.Hangup,
-	"wait": objects.Wait, "post": objects.Post, "hold": objects.Hold,
-}
-
 func (p *parser) statement() *statement {
 	s := &statement{line: p.at + 1, slot: -1, text: strings.TrimSpace(p.lines[p.at])}
 	if i := strings.Index(s.text, " #"); i >= 0 && !strings.Contains(s.text, `"`) {
@@ -331,18 +325,21 @@ func (p *parser) statement() *statement {
 	}
 	t := p.name("a statement")
 	s.column, s.verb = t.column, t.text
-	if op, ok := verbs[s.verb]; ok {
-		p.operation(s, op)
+	if v, ok := verbNamed(s.verb); ok {
+		p.operation(s, v)
 		return s
 	}
-	if s.try {
+	if s.try && s.verb != "open" && s.verb != "set" {
 		p.fail(t.column, "%s cannot fail: there is nothing to try", t)
 	}
 	switch s.verb {
-	case "release", "destroy", "close":
+	case "release", "destroy", "close", "open":
 		s.object = p.object()
-		if s.verb == "release" && !slices.Contains(p.s.objects[s.object].kind.Ops, objects.Hold) {
-			p.fail(p.tokens[p.next-1].column, "a %s cannot be held", p.s.objects[s.object].kind.Name)
+		switch kind := p.s.objects[s.object].kind; {
+		case s.verb == "release" && !slices.Contains(kind.Ops, objects.Hold):
+			p.fail(p.tokens[p.next-1].column, "a %s cannot be held", kind.Name)
+		case s.verb == "open" && slices.Contains(kind.Ops, objects.Connect):
+			p.fail(p.tokens[p.next-1].column, "a %s is open from the start", kind.Name)
 		}
 	case "set":
 		s.object = p.object()
@@ -485,48 +482,6 @@ func (p *parser) assignment(s *statement) {
 	p.next = end
 }
 
-func (p *parser) operation(s *statement, op objects.Op) {
-	s.object = p.object()
-	kind := p.s.objects[s.object].kind
-	if !slices.Contains(kind.Ops, op) {
-		var can []string
-		for _, o := range kind.Ops {
-			if verbs[o.String()] == o {
-				can = append(can, o.String())
-			}
-		}
-		p.fail(s.column, "a %s cannot %s: it can %s", kind.Name, s.verb, strings.Join(can, ", "))
-	}
-	switch t := p.peek(); op {
-	case objects.Send, objects.Write:
-		s.expr = p.expression()
-	case objects.Wait, objects.Post, objects.Read:
-		if t.kind == integer || t.kind == sign && t.text == "(" || t.kind == word && t.text != "within" && t.text != "nonblock" {
-			s.expr = p.expression()
-		}
-	}
-	if p.accept("->") {
-		if op != objects.Receive && op != objects.Peek && op != objects.Read {
-			p.fail(p.tokens[p.next-1].column, "%s gives nothing to keep", s.verb)
-		}
-		p.variable(s)
-		if s.shared {
-			p.fail(p.tokens[p.next-1].column, "receive into a variable of the process, then assign")
-		}
-	}
-	for {
-		switch {
-		case p.accept("within"):
-			s.within = p.span()
-		case p.accept("nonblock"):
-			s.nonblock = true
-		default:
-			p.end()
-			return
-		}
-	}
-}
-
 // levels are the binary operators by precedence, the loosest first.
 var levels = [][]string{{"or"}, {"and"}, {"==", "!=", "<", "<=", ">", ">="}, {"+", "-"}, {"*", "/", "%"}}
 
@@ -606,6 +561,19 @@ func (p *parser) call(e *expression, t token) {
 			p.fail(n.column, "a %s has no value", p.s.objects[i].kind.Name)
 		}
 		e.n = int64(i)
+	case "sent", "received", "dropped", "expired":
+		i := p.s.object(n.text)
+		if i < 0 {
+			p.fail(n.column, "unknown object %s", n)
+		}
+		counts := func(c objects.Counter) bool { return c.Name == t.text }
+		if kind := p.s.objects[i].kind; !slices.ContainsFunc(kind.New(objects.Unlimited).Stat(), counts) {
+			p.fail(n.column, "a %s does not count what is %s", kind.Name, t.text)
+		}
+		e.n = int64(i)
+		if l := (Look{t.text, i}); !slices.Contains(p.s.counters, l) {
+			p.s.counters = append(p.s.counters, l)
+		}
 	case "inside":
 		e.n = int64(p.s.section(n.text))
 	case "blocked", "exited", "killed":
@@ -615,7 +583,7 @@ func (p *parser) call(e *expression, t token) {
 		}
 		e.n = int64(i)
 	default:
-		p.fail(t.column, "unknown function %s: want messages, bytes, waiting, value, inside, blocked, exited or killed", t)
+		p.fail(t.column, "unknown function %s: want messages, bytes, waiting, value, sent, received, dropped, expired, inside, blocked, exited or killed", t)
 	}
 	p.expect(")")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"syscall"
 
 	"ipcfs/objects"
 )
@@ -24,6 +25,7 @@ type Scenario struct {
 	processes []*processDecl
 	names     []string // of all processes, also those that come later
 	sections  []string
+	counters  []Look // that expressions look at
 	always    []assertion
 	finally   []assertion
 	faults    Faults
@@ -291,9 +293,9 @@ func (a *actor) call(s *statement) {
 	case "signal":
 		sys.Signal(s.object)
 	case "set":
-		if errno := sys.SetPolicy(s.object, s.policy[0], s.policy[1]); errno != 0 {
-			a.fail(s, errno)
-		}
+		a.result(s, sys.SetPolicy(s.object, s.policy[0], s.policy[1]))
+	case "open":
+		a.result(s, sys.Open(s.object))
 	case "destroy":
 		sys.Destroy(s.object)
 	case "release", "close":
@@ -304,7 +306,8 @@ func (a *actor) call(s *statement) {
 }
 
 func (a *actor) operation(s *statement) {
-	o := Operation{Op: verbs[s.verb], Object: s.object, Name: a.s.objects[s.object].name,
+	v, _ := verbNamed(s.verb)
+	o := Operation{Op: v.op, Object: s.object, Name: a.s.objects[s.object].name, Label: s.label,
 		Nonblock: s.nonblock, Within: s.within, Size: 1 << 20}
 	switch o.Op {
 	case objects.Send, objects.Write:
@@ -323,6 +326,11 @@ func (a *actor) operation(s *statement) {
 	if errno == 0 && s.slot >= 0 {
 		a.locals[s.slot] = Value{Text: string(data), IsText: true}
 	}
+	a.result(s, errno)
+}
+
+// result sets errno, and ends the run if nobody has reckoned with it.
+func (a *actor) result(s *statement, errno syscall.Errno) {
 	a.locals[errnoSlot] = Value{N: int64(errno)}
 	if errno != 0 && !s.try {
 		a.fail(s, fmt.Errorf("it fails with %s, which nobody tries", ErrnoName(errno)))

@@ -2,6 +2,7 @@ package kernelsim
 
 import (
 	"reflect"
+	"slices"
 	"unsafe"
 
 	"ipcfs/objects"
@@ -54,11 +55,21 @@ var totals = map[string]bool{
 }
 
 var (
+	messageType = reflect.TypeFor[objects.Message]()
 	timeType    = reflect.TypeFor[objects.Time]()
 	ledgerType  = reflect.TypeFor[objects.Ledger]()
 	processType = reflect.TypeFor[*Process]()
 	nodeType    = reflect.TypeFor[*Node]()
 )
+
+// spans are the policies that are spans of time.
+var spans = []string{"ttl"}
+
+// ages reports whether what happens to the messages of n depends on how old they are.
+func (n *Node) ages() bool {
+	_, mortal := timeToLive(n)
+	return mortal || n.Mortal
+}
 
 // A walk adds whole structures to a hash. Pointers count as the place where what
 // they point to was met first, so that equal structures at different addresses
@@ -66,6 +77,9 @@ var (
 type walk struct {
 	h    Hash
 	seen map[place]uint64
+
+	now  objects.Time
+	ages bool // how old messages are counts
 }
 
 type place struct {
@@ -117,7 +131,7 @@ func (w *walk) value(v reflect.Value) {
 		// Each entry on its own, so that their order does not matter.
 		var sum uint64
 		for e := v.MapRange(); e.Next(); {
-			entry := walk{seen: map[place]uint64{}}
+			entry := walk{seen: map[place]uint64{}, now: w.now, ages: w.ages}
 			entry.value(e.Key())
 			entry.value(e.Value())
 			sum += entry.h.sum
@@ -153,6 +167,9 @@ func (w *walk) fields(v reflect.Value) {
 		return
 	}
 	t := v.Type()
+	if t == messageType && w.ages && v.FieldByName("Seq").Uint() > 0 { // it was sent
+		w.h.Uint(uint64(int64(w.now) - v.FieldByName("Sent").Int()))
+	}
 	for i := range v.NumField() {
 		if f := t.Field(i); !totals[f.Name] {
 			w.value(v.Field(i))
@@ -164,9 +181,14 @@ func (w *walk) fields(v reflect.Value) {
 // equal futures. Totals and times of the past are left out, times to come count
 // from now.
 func (k *Kernel) State() uint64 {
-	w := walk{seen: map[place]uint64{}}
+	w := walk{seen: map[place]uint64{}, now: k.now, ages: slices.ContainsFunc(k.nodes, (*Node).ages)}
 	for _, n := range k.nodes {
 		w.value(reflect.ValueOf(n.Object))
+		for _, name := range n.Kind.Policies {
+			if slices.Contains(spans, name) {
+				w.h.String(n.Object.Policy(name))
+			}
+		}
 		if n.laws != nil && n.laws.kind != nil {
 			w.value(reflect.ValueOf(n.laws.kind))
 		}

@@ -62,7 +62,11 @@ func (k *Kernel) tick() {
 	k.now = max(k.now, t.when)
 	if n := t.node; n != nil {
 		n.deadline = 0
+		held := n.Object.Held().Messages
 		k.on(n, expire, nil, func() objects.Finished { return n.Object.(objects.Expirer).Expire(k.now) })
+		if n.Object.Held().Messages < held {
+			k.event(Event{Verb: "expires", Node: n})
+		}
 		return
 	}
 	p := t.process

@@ -41,6 +41,9 @@ func (e Event) String() string {
 	if e.Node != nil {
 		b.WriteString(" " + e.Node.Name)
 	}
+	if e.Request != nil {
+		b.WriteString(labelOf(e.Request.Handle.Only).String())
+	}
 	if e.Text != "" {
 		b.WriteString(" " + e.Text)
 	}

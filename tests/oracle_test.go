@@ -140,6 +140,28 @@ process q:
 process r:
   receive a -> x
 `},
+	{"the highest priority first, and in order within one", mqueueName, `
+mailbox a order=priority
+process p:
+  send a "1" priority 1
+  send a "2" priority 31
+  send a "3" priority 1
+  send a "4"
+process q:
+  repeat 4:
+    receive a -> x
+`},
+	{"priorities of two senders at a full queue", mqueueName, `
+mailbox a order=priority capacity=1
+process p:
+  send a "low" priority 2
+process q:
+  send a "high" priority 3
+  send a "highest" priority 4
+process r:
+  repeat 3:
+    receive a -> x
+`},
 	{"bytes come in order, then end of file", fifoName, `
 pipe a
 process p:
@@ -353,6 +375,63 @@ process q:
   signal p
   send a "1"
 `},
+	{"who selects gets what was selected", "", `
+mailbox a capacity=2
+process p:
+  send a "1" topic "red"
+  send a "2" topic "blue"
+  send a "3" priority 7
+  send a "4"
+process q:
+  receive a topic "blue" -> x
+  receive a priority 7 -> x
+process r:
+  receive a topic "red" -> x
+  receive a from 0 -> x
+  try receive a from 1 -> x nonblock
+`},
+	{"an urgent message against a full mailbox", "", `
+mailbox a capacity=1
+process p:
+  send a "1"
+  send a "2"
+process q:
+  send a "3" urgent
+process r:
+  receive a -> x
+  try receive a urgent -> x nonblock
+  receive a -> x
+  receive a -> x
+`},
+	{"who waits for a topic is past the others", "", `
+mailbox a capacity=0
+process p:
+  try send a "1" within 1ms
+process q:
+  send a "2" topic "red"
+process r:
+  receive a topic "red" -> x
+`},
+	{"what has expired makes room", "", `
+mailbox a capacity=1 ttl=1ms
+process p:
+  send a "1"
+  send a "2"
+  sleep 2ms
+  try receive a -> x nonblock
+`},
+	{"opened again", "", `
+mailbox a
+process p:
+  try send a "1"
+  open a
+  open a
+  send a "2"
+  close a
+  try send a "3"
+  open a
+  receive a -> x
+`},
 	{"first come, first served, however many units", "", `
 semaphore s
 process p:
@@ -549,6 +628,8 @@ func (n *native) Name() string   { return n.name }
 func (n *native) At() any        { return n.where }
 func (n *native) Shared() string { return n.where.Shared }
 
+func (n *native) Pending() (bool, error) { return false, nil }
+
 func (n *native) Opened() {
 	for _, fd := range n.held {
 		syscall.Close(fd)
@@ -571,7 +652,7 @@ func (n *native) Remove() error {
 			}
 		case sysvName:
 			if !n.declared[i].Destroyed {
-				n.Destroy(i)
+				_ = n.Destroy(i)
 			}
 		}
 	}
@@ -677,7 +758,7 @@ func (n *native) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 	if n.name == sysvName {
 		return nil, n.semop(o)
 	}
-	fd, ok := n.files[kernelsim.End{Object: o.Object, Op: o.Op}]
+	fd, ok := n.files[o.End()]
 	if !ok {
 		return nil, syscall.EBADF
 	}
@@ -719,10 +800,11 @@ func (n *native) Close(object int, held bool) {
 
 func (n *native) SetPolicy(int, string, string) syscall.Errno { return syscall.ENOSYS }
 
-func (n *native) Destroy(object int) {
+func (n *native) Destroy(object int) error {
 	if n.name == sysvName {
 		_, _, _ = syscall.Syscall(unix.SYS_SEMCTL, n.semaphore(object), 0, unix.IPC_RMID)
 	}
+	return nil
 }
 
 // Commands of semctl(2), a flag of semop(2).
@@ -799,8 +881,9 @@ func mqTransfer(fd int, o kernelsim.Operation) ([]byte, syscall.Errno) {
 		number = unix.SYS_MQ_TIMEDRECEIVE
 		data = make([]byte, 8192)
 	}
+	priority, _ := strconv.Atoi(o.Label.Value)
 	first := unsafe.SliceData(append(data, 0))
-	got, _, errno := syscall.Syscall6(number, uintptr(fd), uintptr(unsafe.Pointer(first)), uintptr(len(data)), 0, uintptr(unsafe.Pointer(deadline)), 0)
+	got, _, errno := syscall.Syscall6(number, uintptr(fd), uintptr(unsafe.Pointer(first)), uintptr(len(data)), uintptr(priority), uintptr(unsafe.Pointer(deadline)), 0)
 	if o.Op != objects.Receive || errno != 0 {
 		return nil, errno
 	}

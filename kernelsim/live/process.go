@@ -3,6 +3,7 @@ package live
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -231,6 +232,20 @@ func (p *process) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 	return data, errno
 }
 
+func (p *process) Open(object int) syscall.Errno {
+	text := "open " + p.s.Declarations()[object].Name
+	var errno syscall.Errno
+	if err := p.place.Open(p.s.EndsOf(p.self.Process, object)); err != nil && !errors.As(err, &errno) {
+		p.say(fails, err.Error())
+		os.Exit(1)
+	}
+	if errno != 0 {
+		text += " ✗ " + kernelsim.ErrnoName(errno)
+	}
+	p.say(touches, text)
+	return errno
+}
+
 func (p *process) Close(object int, held bool) {
 	p.place.Close(object, held)
 	verb := "close "
@@ -247,7 +262,10 @@ func (p *process) SetPolicy(object int, name, value string) syscall.Errno {
 }
 
 func (p *process) Destroy(object int) {
-	p.place.Destroy(object)
+	if err := p.place.Destroy(object); err != nil {
+		p.say(fails, err.Error())
+		os.Exit(1)
+	}
 	p.say(touches, "destroy "+p.s.Declarations()[object].Name)
 }
 
