@@ -61,6 +61,9 @@ func (f *FS) submit(k *call) {
 func (o *object) submit(now objects.Time, k *call) (objects.Finished, []uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if b, ok := o.impl.(*objects.Mailbox); ok && k.Op == objects.Send && b.Framed(&k.handle.Handle) {
+		k.handle.writer.note(k.Caller.Pid)
+	}
 	done := o.impl.Submit(now, &k.Request)
 	if k.Parked() {
 		k.park()
@@ -164,7 +167,7 @@ func (k *call) answer() syscall.Errno {
 	case k.reply == replyWrite:
 		return k.conn.ReplyWrite(k.unique, k.N)
 	case k.reply == replyOpen:
-		if k.Op == objects.Hold {
+		if k.Op == objects.Hold || k.handle.ReadOp == objects.Lease {
 			k.fs.watchHolder(k.handle, k.Caller.Pid)
 		}
 		return k.conn.ReplyOpen(k.unique, &fuse.OpenOut{Fh: k.handle.fh, OpenFlags: k.openFlags, BackingID: k.handle.backing})
@@ -205,10 +208,16 @@ func (o *object) giveBack(now objects.Time, k *call) (objects.Finished, []uint64
 // of it, by the kernel's names for them, and those for which something has come
 // beside what was there: an edge, as pipe_write has it in Linux's fs/pipe.c. A handle
 // stays listed: an edge-triggered epoll(7) does not ask again before it is notified.
-// It also sees to it that what may come due does. o.mu is held, after a call on o.impl.
+// It also sees to it that what may come due does, and that dead letters are forwarded.
+// o.mu is held, after a call on o.impl.
 func (o *object) woken() []uint64 {
 	if o.clock != nil {
 		o.clock.set()
+		if b, ok := o.impl.(*objects.Mailbox); ok {
+			if _, any := b.Forward(); any {
+				go o.clock.fs.forward(o)
+			}
+		}
 	}
 	if len(o.polled) == 0 {
 		return nil

@@ -188,6 +188,7 @@ func (f *FS) beginNew(in *fuse.CreateIn, out *fuse.CreateOut) {
 	h := f.handleFor(out.Fh)
 	k := &call{fs: f, object: h.file.object, handle: h, silent: true}
 	k.Op, k.Handle, k.Caller = objects.Open, &h.Handle, callerOf(in.Caller)
+	h.Process = leader(in.Pid)
 	f.submit(k)
 }
 
@@ -285,7 +286,10 @@ func (o *object) removable() syscall.Errno {
 // destroyed under the rules of rm and rmdir.
 func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
 	if from := f.folderAt(in.NodeId); from != nil {
-		return status(f.moveMember(in, from, oldName))
+		return f.noteMember(from, oldName, in.Caller, status(f.moveMember(in, from, oldName, newName)))
+	}
+	if to := f.folderAt(in.Newdir); to != nil && to.folder.adopt != nil {
+		return f.noteName(in.NodeId, oldName, in.Caller, "rename", status(to.folder.adopt(f, in, to, oldName, newName)))
 	}
 	target, errno := f.rename(in, oldName, newName)
 	f.noteName(in.NodeId, oldName, in.Caller, "rename", status(errno))

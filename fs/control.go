@@ -150,19 +150,30 @@ func (f *FS) waiters(o *object) []string {
 // number itself and "?" if /proc does not tell: proc_pid_status(5). White space in
 // the name becomes an underscore, so that lines split into fields.
 func process(thread uint32) (pid uint32, command string) {
-	pid, command = thread, "?"
+	pid, command = leader(thread), "?"
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
+		command = strings.Join(strings.Fields(string(comm)), "_")
+	}
+	return pid, command
+}
+
+// leader is the process that the thread belongs to, the thread itself if /proc does not
+// tell.
+func leader(thread uint32) uint32 {
+	// tgkill(2): ESRCH, not a thread of that group. Most are the first of theirs.
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(thread), uintptr(thread), 0); errno != syscall.ESRCH {
+		return thread
+	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
 	if err != nil {
-		return pid, command
+		return thread
 	}
+	pid := thread
 	for line := range strings.Lines(string(status)) {
 		if value, ok := strings.CutPrefix(line, "Tgid:"); ok {
 			fmt.Sscan(value, &pid)
 			break
 		}
 	}
-	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
-		command = strings.Join(strings.Fields(string(comm)), "_")
-	}
-	return pid, command
+	return pid
 }

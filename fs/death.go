@@ -1,7 +1,12 @@
 package fs
 
 import (
+	"bytes"
+	"fmt"
 	"os"
+	"strconv"
+	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,12 +27,7 @@ func (f *FS) watch(thread uint32, died func()) vigil {
 	if thread == 0 {
 		return vigil{}
 	}
-	fd, err := unix.PidfdOpen(int(thread), unix.PIDFD_NONBLOCK)
-	if err == unix.EINVAL || err == unix.ENOENT {
-		// pidfd_open(2): not the leader of its thread group.
-		pid, _ := process(thread)
-		fd, err = unix.PidfdOpen(int(pid), unix.PIDFD_NONBLOCK)
-	}
+	fd, err := unix.PidfdOpen(int(leader(thread)), unix.PIDFD_NONBLOCK)
 	if err != nil {
 		f.log.Printf("pidfd of thread %d: %v", thread, err)
 		return vigil{}
@@ -57,4 +57,68 @@ func (v vigil) end() {
 	if v.pidfd != nil {
 		v.pidfd.Close()
 	}
+}
+
+// A writer is the process that has written last through an open file. The zero writer is
+// nobody.
+type writer struct {
+	thread, pid uint32
+	pidfd       int // 0: it could not be opened
+}
+
+// note makes w the process of thread, which waits for our answer.
+func (w *writer) note(thread uint32) {
+	if thread == w.thread {
+		return
+	}
+	w.forget()
+	w.thread, w.pid = thread, leader(thread)
+	if fd, err := unix.PidfdOpen(int(w.pid), 0); err == nil {
+		w.pidfd = fd
+	}
+}
+
+func (w *writer) forget() {
+	if w.pidfd > 0 {
+		unix.Close(w.pidfd)
+	}
+	*w = writer{}
+}
+
+// killed reports whether a signal has ended the process, or is ending it. Nobody knows of
+// one that we cannot see, nor before Linux 6.15 of one that has been waited for.
+func (w *writer) killed() bool {
+	if w.pidfd == 0 {
+		return false
+	}
+	// proc_pid_stat(5): the fields from state on, which is the third.
+	const flags, exitCode = 9 - 3, 52 - 3
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.pid))
+	if err == nil && unix.PidfdSendSignal(w.pidfd, 0, nil, 0) != unix.ESRCH { // else it is another's number by now
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) > exitCode {
+			const exiting = 0x4 // PF_EXITING, include/linux/sched.h
+			bits, _ := strconv.ParseUint(fields[flags], 10, 32)
+			code, _ := strconv.ParseUint(fields[exitCode], 10, 32)
+			return bits&exiting != 0 && bySignal(int32(code))
+		}
+	}
+	code, ok := exitCodeOf(w.pidfd)
+	return ok && bySignal(code)
+}
+
+// bySignal reports whether a wait status, wait(2), is of a process that a signal ended.
+func bySignal(status int32) bool { return status&0x7f != 0 }
+
+// exitCodeOf asks a pidfd for the wait status of its process, which has been waited for:
+// PIDFD_GET_INFO, include/uapi/linux/pidfd.h, since Linux 6.15.
+func exitCodeOf(pidfd int) (status int32, ok bool) {
+	const getInfo, infoExit = 0xc040ff0b, 1 << 3
+	info := struct {
+		mask, cgroup uint64
+		ids          [11]uint32
+		exitCode     int32
+	}{mask: infoExit}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pidfd), getInfo, uintptr(unsafe.Pointer(&info)))
+	return info.exitCode, errno == 0 && info.mask&infoExit != 0
 }

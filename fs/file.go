@@ -67,6 +67,7 @@ type handle struct {
 	next atomic.Int64
 
 	vigil      vigil       // for whoever holds something through it; guarded by object.mu
+	writer     writer      // of what it has begun; guarded by object.mu
 	text       *[]byte     // what a control file showed when it was last read from the start
 	lockOwners []lockOwner // guarded by the file's lockTable for fcntl(2)
 }
@@ -101,7 +102,9 @@ func (f *FS) handleFor(fh uint64) *handle {
 // direction, whoever asks.
 func (s *spec) openable(flags uint32) syscall.Errno {
 	mode := flags & syscall.O_ACCMODE
-	if mode != syscall.O_WRONLY && !s.readable() || mode != syscall.O_RDONLY && !s.writable() {
+	switch {
+	case mode != syscall.O_WRONLY && !s.readable(), mode != syscall.O_RDONLY && !s.writable(),
+		mode == syscall.O_RDONLY && s.answers, mode != syscall.O_RDWR && s.both:
 		return syscall.EACCES
 	}
 	return 0
@@ -116,6 +119,9 @@ func (f *FS) newHandle(e *file, n *node, thread, flags uint32) (*handle, uint32)
 	h.Writes = mode != syscall.O_RDONLY
 	if h.Reads {
 		h.ReadOp = e.spec.read
+	}
+	if h.ReadOp == objects.Receipt {
+		h.Receipts = receipt
 	}
 	if h.Writes {
 		h.WriteOp = e.spec.write
@@ -162,6 +168,7 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 		c.Reply(in.Unique, errno)
 		return
 	}
+	k.handle.Process = leader(in.Pid)
 	f.submit(k)
 }
 
@@ -247,7 +254,8 @@ func (f *FS) close(h *handle) {
 		i := slices.Index(o.polled, h)
 		o.polled = slices.Delete(o.polled, i, i+1)
 	}
-	r := objects.Request{Op: objects.Close, Handle: &h.Handle, Tag: (*call)(nil)}
+	r := objects.Request{Op: objects.Close, Handle: &h.Handle, Killed: h.writer.killed(), Tag: (*call)(nil)}
+	h.writer.forget()
 	done := o.impl.Submit(f.now(), &r)
 	wake := o.woken()
 	o.mu.Unlock()
@@ -292,6 +300,10 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 		return
 	}
 	s := h.file.spec
+	if s.part != nil {
+		f.readPart(c, h, in)
+		return
+	}
 	if s.read == 0 {
 		c.ReplyData(in.Unique, h.readText(f, in.Offset, in.Size))
 		return

@@ -29,6 +29,11 @@ type folder struct {
 	// nil. to has the same folder in another object, or is d. No lock is held.
 	remove func(f *FS, d *folderDir, uid uint32, name string) syscall.Errno
 	move   func(f *FS, d, to *folderDir, uid uint32, name string) syscall.Errno
+
+	// What rename(2) does between d and a directory of objects, with the names there;
+	// EXDEV out of it and EPERM into it if they are nil. No lock is held.
+	leave func(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string) syscall.Errno
+	adopt func(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string) syscall.Errno
 }
 
 // A folderDir is the folder of one object.
@@ -151,13 +156,15 @@ func (f *FS) left(d *folderDir, name string) {
 }
 
 // moveMember is the rename(2) of a member of from. EXDEV makes mv(1) copy and remove.
-func (f *FS) moveMember(in *fuse.RenameIn, from *folderDir, name string) syscall.Errno {
+func (f *FS) moveMember(in *fuse.RenameIn, from *folderDir, name, newName string) syscall.Errno {
 	to := f.folderAt(in.Newdir)
 	switch {
 	case in.Flags&^renameNoReplace != 0:
 		return syscall.EINVAL
 	case from.folder.move == nil, to != nil && to.folder != from.folder:
 		return syscall.EPERM
+	case to == nil && from.folder.leave != nil:
+		return from.folder.leave(f, in, from, name, newName)
 	case to == nil:
 		return syscall.EXDEV
 	}

@@ -47,6 +47,11 @@ type FS struct {
 	ready  chan struct{}
 	trace  trace
 
+	posix struct {
+		mu    sync.Mutex // serialises the locks of fcntl(2)
+		waits objects.LockWaits
+	}
+
 	mu      sync.Mutex // guards the tree and everything below
 	nodes   map[uint64]*node
 	lastID  uint64 // of nodes

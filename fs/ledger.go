@@ -85,17 +85,39 @@ func (l *ledger) book(uid uint32, n amounts) syscall.Errno {
 		return syscall.EDQUOT
 	}
 	l.used = all
-	if user == (amounts{}) {
-		delete(l.usedByUsers, uid)
-	} else {
-		l.usedByUsers[uid] = user
-	}
+	l.setUser(uid, user)
 	return 0
 }
 
 // Charge implements objects.Ledger.
 func (l *ledger) Charge(uid uint32, messages, bytes int64) syscall.Errno {
 	return l.book(uid, amounts{Messages: messages, Bytes: bytes})
+}
+
+// Rebook implements objects.Ledger.
+func (l *ledger) Rebook(from, to uint32, bytes int64) syscall.Errno {
+	if from == to {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := amounts{Bytes: bytes}
+	user := l.usedByUsers[to].plus(n)
+	if user.exceeds(l.maxEach, n) {
+		return syscall.EDQUOT
+	}
+	l.setUser(to, user)
+	l.setUser(from, l.usedByUsers[from].plus(amounts{Bytes: -bytes}))
+	return 0
+}
+
+// setUser notes what uid holds. l.mu is held.
+func (l *ledger) setUser(uid uint32, held amounts) {
+	if held == (amounts{}) {
+		delete(l.usedByUsers, uid)
+	} else {
+		l.usedByUsers[uid] = held
+	}
 }
 
 func (l *ledger) addObject(uid uint32) syscall.Errno { return l.book(uid, amounts{Objects: 1}) }

@@ -85,3 +85,26 @@ func TestBadLimitsChangeNothing(t *testing.T) {
 		t.Errorf("setting what is shown = %v, bytes %d; want 0, %d", errno, l.limits().Bytes, 1<<20)
 	}
 }
+
+func TestRebookingMeetsTheLimitOfTheReceiverAlone(t *testing.T) {
+	l := newLedger(Config{MaxBytes: 100, MaxMessages: 1})
+	l.Charge(1, 1, 100)
+	l.set("user_bytes 60\nbytes 1")
+	for _, c := range []struct {
+		from, to uint32
+		bytes    int64
+		want     syscall.Errno
+	}{{1, 2, 61, syscall.EDQUOT}, {1, 2, 60, 0}, {1, 2, 1, syscall.EDQUOT}, {2, 2, 60, 0}, {2, 1, 20, 0}, {2, 3, 40, 0}} {
+		if errno := l.Rebook(c.from, c.to, c.bytes); errno != c.want {
+			t.Errorf("Rebook(%d, %d, %d) = %v; want %v", c.from, c.to, c.bytes, errno, c.want)
+		}
+		if used := l.total(); used != (amounts{Messages: 1, Bytes: 100}) {
+			t.Fatalf("%+v is held; want what there was", used)
+		}
+	}
+	l.Charge(1, -1, -60)
+	l.Charge(3, 0, -40)
+	if len(l.usedByUsers) != 0 {
+		t.Errorf("%v hold something at the end; want nobody", l.usedByUsers)
+	}
+}

@@ -19,8 +19,16 @@ type fileLocks struct {
 
 // A lockTable is one table of locks, made safe for concurrent use.
 type lockTable struct {
-	mu sync.Mutex // guards t
+	mu *sync.Mutex // guards t
 	t  objects.LockTable
+}
+
+// newFileLocks makes a file's tables. The locks of fcntl(2) are one net over all files.
+func (f *FS) newFileLocks() *fileLocks {
+	return &fileLocks{
+		flock: lockTable{mu: new(sync.Mutex)},
+		posix: lockTable{mu: &f.posix.mu, t: objects.LockTable{Waits: &f.posix.waits}},
+	}
 }
 
 func (l *lockTable) cancel(now objects.Time, r *objects.Request) objects.Finished {
@@ -36,10 +44,10 @@ func (l *lockTable) release(now objects.Time, owner uint64) objects.Finished {
 }
 
 // table returns the table that a request of h with these flags concerns.
-func (h *handle) table(flags uint32) *lockTable {
+func (f *FS) table(h *handle, flags uint32) *lockTable {
 	l := h.file.locks.Load()
 	if l == nil {
-		h.file.locks.CompareAndSwap(nil, new(fileLocks))
+		h.file.locks.CompareAndSwap(nil, f.newFileLocks())
 		l = h.file.locks.Load()
 	}
 	if flags&fuse.FUSE_LK_FLOCK != 0 {
@@ -69,7 +77,7 @@ func (f *FS) ServeGetlk(c *fusedev.Conn, in *fuse.LkIn) {
 		c.Reply(in.Unique, syscall.EINVAL)
 		return
 	}
-	l := h.table(in.LkFlags)
+	l := f.table(h, in.LkFlags)
 	l.mu.Lock()
 	holder, blocked := l.t.Blocker(lockOf(in))
 	l.mu.Unlock()
@@ -90,13 +98,13 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 		c.Reply(in.Unique, syscall.EINVAL)
 		return
 	}
-	l := h.table(in.LkFlags)
+	l := f.table(h, in.LkFlags)
 	lock := lockOf(in)
 	k := &call{fs: f, conn: c, handle: h, locks: l, unique: in.Unique}
 	k.Op, k.Caller, k.Lock, k.Nonblock = objects.Lock, callerOf(in.Caller), &lock, !wait
 	k.Tag = k
 	l.mu.Lock()
-	if l == h.table(0) && lock.Type != objects.Unlock {
+	if l == f.table(h, 0) && lock.Type != objects.Unlock {
 		f.remember(h, in)
 	}
 	done := l.t.Submit(f.now(), &k.Request)
@@ -122,15 +130,15 @@ func (f *FS) remember(h *handle, in *fuse.LkIn) {
 		return
 	}
 	v := f.watch(in.Pid, func() {
-		h.forgetOwner(owner)
-		f.finish(h.table(0).release(f.now(), owner))
+		f.forgetOwner(h, owner)
+		f.finish(f.table(h, 0).release(f.now(), owner))
 	})
 	h.lockOwners = append(h.lockOwners, lockOwner{owner, v})
 }
 
 // forgetOwner undoes remember.
-func (h *handle) forgetOwner(owner uint64) {
-	l := h.table(0)
+func (f *FS) forgetOwner(h *handle, owner uint64) {
+	l := f.table(h, 0)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h.lockOwners = slices.DeleteFunc(h.lockOwners, func(o lockOwner) bool {
@@ -150,7 +158,7 @@ func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 		return fuse.EBADF
 	}
 	if h.file.locks.Load() != nil {
-		f.finish(h.table(0).release(f.now(), in.LockOwner))
+		f.finish(f.table(h, 0).release(f.now(), in.LockOwner))
 	}
 	return fuse.OK
 }
@@ -162,9 +170,9 @@ func (f *FS) unlock(h *handle, in *fuse.ReleaseIn) {
 		return
 	}
 	if in.ReleaseFlags&fuse.FUSE_RELEASE_FLOCK_UNLOCK != 0 {
-		f.finish(h.table(fuse.FUSE_LK_FLOCK).release(f.now(), in.LockOwner))
+		f.finish(f.table(h, fuse.FUSE_LK_FLOCK).release(f.now(), in.LockOwner))
 	}
-	posix := h.table(0)
+	posix := f.table(h, 0)
 	posix.mu.Lock()
 	owners := h.lockOwners
 	h.lockOwners = nil

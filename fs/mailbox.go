@@ -16,13 +16,14 @@ func init() {
 		dir:  "mailboxes",
 		flat: spec{read: objects.Receive, write: objects.Send, eof: true},
 		files: []spec{
-			{name: "send", mode: 0o200, write: objects.Send},
+			{name: "send", mode: 0o600, write: objects.Send, read: objects.Receipt, eof: true, answers: true},
 			{name: "receive", mode: 0o400, read: objects.Receive, eof: true},
 			{name: "stream", mode: 0o400, read: objects.Receive},
 			{name: "peek", mode: 0o400, read: objects.Peek, eof: true},
 			{name: "urgent", mode: 0o600, read: objects.Receive, write: objects.Send, eof: true,
 				only: &objects.Selector{By: objects.ByUrgency}},
 			{name: "envelope", mode: 0o400, read: objects.Receive, eof: true, render: envelope},
+			{name: "lease", mode: 0o600, read: objects.Lease, write: objects.Settle, eof: true, answers: true, both: true},
 			{name: "flush", mode: 0o200, set: command(objects.Flush)},
 		},
 		folders: []folder{

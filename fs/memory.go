@@ -128,6 +128,7 @@ type memory struct {
 	fd      int    // -1: not open
 	users   int    // open handles
 	backing int32  // the kernel's number for it, 0 if it has none
+	passed  bool   // it has had one: the kernel may have mapped the file itself
 	freed   bool
 }
 
@@ -232,7 +233,7 @@ func (m *memory) back() (int32, syscall.Errno) {
 		if errno != 0 {
 			return 0, errnoOf(errno)
 		}
-		m.backing = id
+		m.backing, m.passed = id, true
 	}
 	return m.backing, 0
 }
@@ -291,6 +292,26 @@ func (m *memory) Punch(offset, n int64) syscall.Errno {
 	return m.do(func(fd int) error {
 		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, offset, n)
 	})
+}
+
+// Mapped implements objects.Storage. A mapping that was passed through is of our file
+// and keeps none of the mount's open (backing_file_mmap, fs/backing-file.c). The kernel
+// grants a lease for writing only to the one who has a file open (fcntl(2), F_SETLEASE).
+func (m *memory) Mapped() bool {
+	return m.users > 0 || m.passed && m.do(func(fd int) error {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+			return err
+		}
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
+		return err
+	}) != 0
+}
+
+// Move implements objects.Storage.
+func (m *memory) Move() objects.Storage {
+	moved := &memory{store: m.store, conn: m.conn, name: m.name, fd: m.fd, freed: m.freed}
+	m.name, m.fd, m.freed = "", -1, true
+	return moved
 }
 
 // Free implements objects.Storage. Who has it mapped keeps it until the mapping ends.

@@ -14,7 +14,7 @@ import (
 // nothing, unlink(2) discards it, and rename(2) into another such folder sends it there.
 var messagesFolder = folder{
 	name: "messages", mode: 0o700, member: messageFile, list: sequenceNumbers,
-	remove: discardMessage, move: transferMessage,
+	remove: discardMessage, move: transferMessage, leave: receiveSegment, adopt: sendSegment,
 }
 
 // message returns the message that is called name, nil if it is not held.
@@ -35,7 +35,7 @@ func messageFile(o *object, name string) *spec {
 	if m == nil {
 		return nil
 	}
-	sender, sent, size := m.Sender, time.Unix(0, int64(m.Sent)), uint64(len(m.Data))
+	sender, sent, size := m.Sender, time.Unix(0, int64(m.Sent)), uint64(m.Size())
 	return &spec{
 		mode: 0o444,
 		attr: func(out *fuse.Attr) {
@@ -49,8 +49,12 @@ func messageFile(o *object, name string) *spec {
 			if m == nil {
 				return nil
 			}
+			if m.Data == nil { // part reads it
+				return []byte{}
+			}
 			return m.Data // which does not change
 		},
+		part: messagePart(m, name),
 	}
 }
 
@@ -117,21 +121,45 @@ func transferMessage(f *FS, d, to *folderDir, uid uint32, name string) syscall.E
 		return syscall.EPERM // the numbers are the mailbox's to give
 	}
 	seq, _ := number(name, 64)
-	first, second := d.object, to.object
-	if first.ino > second.ino { // the lock order of objects
-		first, second = second, first
-	}
-	first.mu.Lock()
-	second.mu.Lock()
-	left, arrived, errno := objects.Transfer(f.now(), d.object.impl.(*objects.Mailbox), to.object.impl.(*objects.Mailbox), seq)
-	wake := append(d.object.woken(), to.object.woken()...)
-	second.mu.Unlock()
-	first.mu.Unlock()
-	f.finish(arrived)
-	f.finish(left)
-	f.wake(wake)
+	f.between(d.object, to.object, func(from, to *objects.Mailbox) (left, arrived objects.Finished) {
+		left, arrived, errno = objects.Transfer(f.now(), from, to, seq)
+		return left, arrived
+	})
 	if errno == 0 {
 		f.left(d, name)
 	}
 	return errno
+}
+
+// between calls move with the mailboxes x and y, which are not the same.
+func (f *FS) between(x, y *object, move func(x, y *objects.Mailbox) (left, arrived objects.Finished)) {
+	unlock := lockBoth(x, y)
+	left, arrived := move(x.impl.(*objects.Mailbox), y.impl.(*objects.Mailbox))
+	wake := append(x.woken(), y.woken()...)
+	unlock()
+	f.finish(arrived)
+	f.finish(left)
+	f.wake(wake)
+}
+
+// forward moves what o has for the dead letters to that mailbox.
+func (f *FS) forward(o *object) {
+	o.mu.Lock()
+	name, _ := o.impl.(*objects.Mailbox).Forward()
+	o.mu.Unlock()
+	f.mu.Lock()
+	to := o.kind.objects[name]
+	f.mu.Unlock()
+	if to != nil && to != o {
+		f.between(o, to, func(from, to *objects.Mailbox) (left, arrived objects.Finished) {
+			return objects.Forward(f.now(), from, to)
+		})
+		return
+	}
+	o.mu.Lock()
+	done, _ := objects.Forward(f.now(), o.impl.(*objects.Mailbox), nil)
+	wake := o.woken()
+	o.mu.Unlock()
+	f.finish(done)
+	f.wake(wake)
 }

@@ -49,6 +49,20 @@ func (o *object) held() objects.Held {
 	return o.impl.Held()
 }
 
+// lockBoth locks two objects, in the order of their inode numbers, and returns what
+// unlocks them.
+func lockBoth(a, b *object) (unlock func()) {
+	if a.ino > b.ino {
+		a, b = b, a
+	}
+	a.mu.Lock()
+	b.mu.Lock()
+	return func() {
+		b.mu.Unlock()
+		a.mu.Unlock()
+	}
+}
+
 // entry is what the object's name stands for.
 func (o *object) entry() entry {
 	if o.flat {

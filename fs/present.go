@@ -39,6 +39,8 @@ type spec struct {
 	// cannot be opened for that.
 	read, write objects.Op
 	eof         bool // a read that follows a whole message reports end of file
+	answers     bool // what it reads is about what was written: it cannot be opened for reading alone
+	both        bool // nor for writing alone
 
 	// open is what open(2) submits, Open if it is 0. An endpoint may consist of
 	// nothing else; show and set then say what reads and writes do.
@@ -47,7 +49,8 @@ type spec struct {
 	// Of a member of a folder that is itself rather than a way to its object.
 	attr  func(out *fuse.Attr) // what stat(2) shows
 	lives func(o *object) bool // whether it is still there
-	fixed bool                 // show is asked at open(2), which fails with ENOENT if it gives nil
+	part  func(o *object, p []byte, offset int64) (int, syscall.Errno)
+	fixed bool // show is asked at open(2), which fails with ENOENT if it gives nil
 
 	// only narrows an endpoint of messages.
 	only *objects.Selector

@@ -18,12 +18,15 @@ import (
 // processes map and share, and our memory is what it is filled from and written back
 // to. Both need one node for a file ([FS.nodeFor]), and no write of either waits.
 
+// segmentKind is the kind's name in package objects.
+const segmentKind = "segment"
+
 func init() {
 	memory := spec{read: objects.ReadAt, write: objects.WriteAt, memory: true}
 	data := memory
 	data.name, data.mode = "data", 0o600
 	present(presentation{
-		kind:  "segment",
+		kind:  segmentKind,
 		dir:   "segments",
 		make:  newSegment,
 		flat:  memory,
@@ -57,6 +60,10 @@ func (f *FS) attach(h *handle, flags *uint32) syscall.Errno {
 	defer o.mu.Unlock()
 	m := o.memory()
 	if errno := m.open(); errno != 0 {
+		if errno == syscall.EIDRM && h.file.gone {
+			// It has been sent since its name was looked up: the kernel looks again.
+			errno = syscall.ESTALE
+		}
 		return errno
 	}
 	h.attached = true

@@ -127,6 +127,21 @@ func (f *FS) noteName(parent uint64, name string, c fuse.Caller, op string, outc
 	return outcome
 }
 
+// noteMember adds a line for the rename(2) of the member of d called name, and returns
+// the outcome.
+func (f *FS) noteMember(d *folderDir, name string, c fuse.Caller, outcome fuse.Status) fuse.Status {
+	if f.tracing() {
+		f.mu.Lock()
+		path := d.object.path()
+		if d.object.flat {
+			path += controlSuffix
+		}
+		f.mu.Unlock()
+		f.note(callerOf(c), "rename", path+"/"+d.folder.name+"/"+name, 0, syscall.Errno(outcome), 0)
+	}
+	return outcome
+}
+
 // noteSize adds a line for the new size of memory that in gives.
 func (f *FS) noteSize(in *fuse.SetAttrIn, errno syscall.Errno) {
 	if _, ok := in.GetSize(); !ok {

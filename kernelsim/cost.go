@@ -14,17 +14,35 @@ type Costs struct {
 	Copies    int // of the message, by the processor
 	Switches  int // from one process to another
 	Maps      int // of a segment into a process, and off again
+	Touches   int // of each page of the message where it is mapped already
+
+	// Of these are known to cost more than others:
+	Queued   int // crossings that put something into a queue of the kernel, or take it out
+	Requests int // to the daemon: of each, three crossings and two switches
+	Passed   int // copies from a process to the daemon or back
+	Kept     int // copies into memory that the daemon allocates for them
 }
 
 // Plus adds costs.
 func (c Costs) Plus(d Costs) Costs {
-	return Costs{c.Crossings + d.Crossings, c.Copies + d.Copies, c.Switches + d.Switches, c.Maps + d.Maps}
+	return Costs{
+		c.Crossings + d.Crossings, c.Copies + d.Copies, c.Switches + d.Switches, c.Maps + d.Maps, c.Touches + d.Touches,
+		c.Queued + d.Queued, c.Requests + d.Requests, c.Passed + d.Passed, c.Kept + d.Kept,
+	}
 }
 
 // Times multiplies costs.
 func (c Costs) Times(n int) Costs {
-	return Costs{c.Crossings * n, c.Copies * n, c.Switches * n, c.Maps * n}
+	return Costs{
+		c.Crossings * n, c.Copies * n, c.Switches * n, c.Maps * n, c.Touches * n,
+		c.Queued * n, c.Requests * n, c.Passed * n, c.Kept * n,
+	}
 }
+
+// requests is what n requests to the daemon cost: the caller's system call, and two of
+// the daemon, which reads the request from /dev/fuse and writes the reply; it is
+// switched to, and back.
+func requests(n int) Costs { return Costs{Crossings: 3 * n, Switches: 2 * n, Requests: n} }
 
 // A Mechanism is a way to get a message from one process to another.
 type Mechanism struct {
@@ -41,35 +59,57 @@ type Mechanism struct {
 // Mechanisms lists the ways there are.
 //
 // A queue of the kernel copies a message in and out. In ipcfs the daemon is a third
-// process, which makes two system calls for each operation (it reads the request
-// from /dev/fuse and writes the reply), and a message that is kept is copied once
-// more, into the mailbox. A segment is opened, sized and mapped once, and then used
-// without the kernel; mapping it anew for each message is the way to hand over a big
-// message without a copy.
+// process, and a message that is kept is copied once more, into the mailbox. A segment
+// is opened, sized and mapped once, and then used without the kernel, as long as both
+// sides know otherwise whose turn it is. To say so they exchange notices, as over a
+// bounded buffer: the sender waits for "empty" and gives "full", the receiver waits for
+// "full" and gives "empty". A notice is a short message in a queue of the kernel, or a
+// unit of an ipcfs semaphore. Mapping the segment anew for each message is the way to
+// hand over memory that was not shared before.
 func Mechanisms() []Mechanism {
+	// One notice is taken and one is given.
+	notices := Costs{Crossings: 2, Queued: 2, Touches: 1}
+	units := requests(2).Plus(Costs{Touches: 1})
+	mapped := Costs{Crossings: 4, Queued: 2, Maps: 1} // mmap, munmap, the notices
+	segment := Costs{Crossings: 3, Maps: 1}
 	return []Mechanism{
 		{
 			Name:    "kernel queue",
 			SetUp:   Costs{Crossings: 1},
-			Send:    Costs{Crossings: 1, Copies: 1},
-			Receive: Costs{Crossings: 1, Copies: 1},
+			Send:    Costs{Crossings: 1, Queued: 1, Copies: 1},
+			Receive: Costs{Crossings: 1, Queued: 1, Copies: 1},
 			Wait:    Costs{Switches: 2},
 		},
 		{
 			Name:    "ipcfs mailbox",
-			SetUp:   Costs{Crossings: 1 + 2, Switches: 2},
-			Send:    Costs{Crossings: 1 + 2, Copies: 2, Switches: 2},
-			Receive: Costs{Crossings: 1 + 2, Copies: 1, Switches: 2},
-			Wait:    Costs{Copies: -1}, // it is handed over before it is kept
+			SetUp:   requests(1),
+			Send:    requests(1).Plus(Costs{Copies: 2, Passed: 1, Kept: 1}),
+			Receive: requests(1).Plus(Costs{Copies: 1, Passed: 1}),
+			Wait:    Costs{Copies: -1, Kept: -1}, // it is handed over before it is kept
 		},
 		{
 			Name:  "segment",
-			SetUp: Costs{Crossings: 3, Maps: 1},
+			SetUp: segment,
 		},
 		{
-			Name:    "segment mapped for each message",
-			Send:    Costs{Crossings: 4, Maps: 1},
-			Receive: Costs{Crossings: 4, Maps: 1},
+			Name:    "segment with notices",
+			SetUp:   segment.Plus(Costs{Crossings: 1}),
+			Send:    notices,
+			Receive: notices,
+			Wait:    Costs{Switches: 2},
+		},
+		{
+			Name:    "segment with semaphores",
+			SetUp:   segment.Plus(requests(2)),
+			Send:    units,
+			Receive: units,
+		},
+		{
+			Name:    "segment mapped anew",
+			SetUp:   Costs{Crossings: 3},
+			Send:    mapped,
+			Receive: mapped,
+			Wait:    Costs{Switches: 2},
 		},
 	}
 }
@@ -111,50 +151,6 @@ func (a *Account) Add(e Event) {
 	case r.Op == objects.Receive:
 		a.Total = a.Total.Plus(a.Mechanism.Receive)
 	}
-}
-
-// Rates are what events cost on a machine, in nanoseconds. They are measured there.
-type Rates struct {
-	Crossing float64
-	Switch   float64
-	CopyByte float64
-	Map      float64 // without touching a page
-	Page     float64 // the first touch of a mapped page
-}
-
-// pageBytes is the size of a page.
-const pageBytes = 4096
-
-// Nanoseconds is what c costs for messages of size bytes.
-func (r Rates) Nanoseconds(c Costs, size int) float64 {
-	pages := (size + pageBytes - 1) / pageBytes
-	return float64(c.Crossings)*r.Crossing +
-		float64(c.Switches)*r.Switch +
-		float64(c.Copies)*r.CopyByte*float64(size) +
-		float64(c.Maps)*(r.Map+r.Page*float64(pages))
-}
-
-// maxBreakEven is the largest message that BreakEven considers, in bytes.
-const maxBreakEven = 1 << 40
-
-// BreakEven is the size in bytes, a power of two or three halves of one, from which
-// on messages that cost b are cheaper than messages that cost a; ok is false if they
-// never are.
-func (r Rates) BreakEven(a, b Costs) (size int, ok bool) {
-	cheaper := func(n int) bool { return r.Nanoseconds(b, n) < r.Nanoseconds(a, n) }
-	if !cheaper(maxBreakEven) {
-		return 0, false
-	}
-	for n := maxBreakEven; n > 1; n /= 2 {
-		switch {
-		case cheaper(n / 2):
-		case cheaper(n / 4 * 3):
-			return n / 4 * 3, true
-		default:
-			return n, true
-		}
-	}
-	return 1, true
 }
 
 // WriteCosts writes the table of mechanisms: set-up, one message, and request and

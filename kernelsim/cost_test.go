@@ -38,6 +38,8 @@ func TestRequestAndReplyCostWhatTheLecturesSay(t *testing.T) {
 		{"kernel queue", 4, 4},
 		{"ipcfs mailbox", 12, 6},
 		{"segment", 0, 0},
+		{"segment with notices", 8, 0},
+		{"segment with semaphores", 24, 0},
 	} {
 		m, ok := MechanismNamed(c.mechanism)
 		if !ok {
@@ -49,28 +51,6 @@ func TestRequestAndReplyCostWhatTheLecturesSay(t *testing.T) {
 		if crossings != c.crossings || a.Total.Copies != c.copies {
 			t.Errorf("%s: %d crossings, %d copies; want %d, %d", c.mechanism, crossings, a.Total.Copies, c.crossings, c.copies)
 		}
-	}
-}
-
-func TestMappingBeatsCopyingFromSomeSizeOn(t *testing.T) {
-	r := Rates{Crossing: 100, Switch: 1500, CopyByte: 0.1, Map: 1000, Page: 100}
-	copying, _ := MechanismNamed("kernel queue")
-	mapping, _ := MechanismNamed("segment mapped for each message")
-	size, ok := r.BreakEven(copying.Message(), mapping.Message())
-	if !ok || size < 4096 || size > 64<<10 {
-		t.Fatalf("break-even at %d, %v", size, ok)
-	}
-	for _, n := range []int{size, 2 * size, 16 * size} {
-		if m, c := r.Nanoseconds(mapping.Message(), n), r.Nanoseconds(copying.Message(), n); m >= c {
-			t.Errorf("%d bytes: mapping %.0f ns, copying %.0f ns", n, m, c)
-		}
-	}
-	if m, c := r.Nanoseconds(mapping.Message(), size/2), r.Nanoseconds(copying.Message(), size/2); m < c {
-		t.Errorf("%d bytes: mapping %.0f ns, copying %.0f ns", size/2, m, c)
-	}
-	r.Page = 1e6
-	if size, ok := r.BreakEven(copying.Message(), mapping.Message()); ok {
-		t.Errorf("break-even at %d where pages are dear; want none", size)
 	}
 }
 

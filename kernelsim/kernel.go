@@ -188,6 +188,8 @@ func (b *book) Charge(_ uint32, messages, bytes int64) syscall.Errno {
 	return 0
 }
 
+func (*book) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
+
 // An Option is something that can happen next.
 type Option struct {
 	Kind    OptionKind

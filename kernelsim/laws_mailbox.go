@@ -3,6 +3,7 @@ package kernelsim
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -20,6 +21,9 @@ type mailboxLaws struct {
 	dropped int64    // known to be
 	readers []*reading
 	taken   []delivery
+
+	held     []standing // what the mailbox held after the last call, the next first
+	returned bool       // a message was: it is the next of its rank, whatever its number
 }
 
 // A letter is a message and what it was labelled with.
@@ -130,7 +134,69 @@ func (l *mailboxLaws) finished(m *monitor, a act, r *objects.Request, text strin
 	case held.Bytes > m.held.Bytes && held.Bytes > amount(m.node.Object.Policy("capacity_bytes")):
 		return fmt.Errorf("%d bytes are held, the capacity is %s", held.Bytes, m.node.Object.Policy("capacity_bytes"))
 	}
+	if err := l.list(m, a, r); err != nil {
+		return err
+	}
 	return l.track(m, a, r, text, done)
+}
+
+// A standing is a held message's, in the order in which they are received.
+type standing struct {
+	seq  uint64
+	rank int
+}
+
+// standingOf is that of msg under the policy order.
+func standingOf(msg *objects.Message, order string) standing {
+	s := standing{seq: msg.Seq}
+	switch {
+	case msg.Urgent:
+		s.rank = objects.Priorities
+	case order == "priority":
+		s.rank = int(msg.Priority)
+	}
+	return s
+}
+
+// list checks the order of what is held, and what was dropped to make room: the oldest
+// of the lowest rank. Objects that do not show what they hold are not asked.
+func (l *mailboxLaws) list(m *monitor, a act, r *objects.Request) error {
+	o, ok := m.node.Object.(interface {
+		Messages() iter.Seq[*objects.Message]
+	})
+	if !ok {
+		return nil
+	}
+	l.returned = l.returned || a == giveBack
+	var now []standing
+	for msg := range o.Messages() {
+		s := standingOf(msg, m.node.Object.Policy("order"))
+		if n := len(now); n > 0 {
+			switch before := now[n-1]; {
+			case before.rank < s.rank:
+				return fmt.Errorf("message %d comes before %d, which ranks higher", before.seq, s.seq)
+			case before.rank == s.rank && before.seq > s.seq && !l.returned:
+				return fmt.Errorf("message %d comes before %d, which is older", before.seq, s.seq)
+			}
+		}
+		now = append(now, s)
+	}
+	was := l.held
+	l.held = now
+	if a != submit || r.Op != objects.Send || stat(m.node.Object.Stat(), "dropped") == stat(m.stat, "dropped") {
+		return nil
+	}
+	for i, gone := range was {
+		if slices.Contains(now, gone) {
+			continue
+		}
+		for j, stays := range was {
+			if slices.Contains(now, stays) && (stays.rank < gone.rank || stays.rank == gone.rank && j < i) {
+				return fmt.Errorf("message %d was dropped to make room, and not %d", gone.seq, stays.seq)
+			}
+		}
+	}
+	return nil
 }
 
 // track follows the messages.

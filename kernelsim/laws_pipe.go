@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"ipcfs/objects"
 )
 
 // pipeLaws: bytes are read in the order in which they were written, each once, and
 // none goes away but by a policy that says so or with the last open file; end of file
-// means that no writer is left.
+// means that no writer is left. Who opens it meets the other end: fifo(7).
 type pipeLaws struct {
 	stream string // written or offered by parked writes, and not read or dropped
 	taken  []taking
@@ -34,6 +35,17 @@ func (l *pipeLaws) finished(m *monitor, a act, r *objects.Request, text string, 
 	if a == destroy {
 		l.stream = ""
 		return l.oob.track(m, a, r, text, done)
+	}
+	for _, d := range done {
+		if d.Op != objects.Connect {
+			continue
+		}
+		if a == submit && r.Op == objects.Hangup {
+			continue // whoever waits in open to read reads that end of file
+		}
+		if err := met(d, now, o.Policy("lifetime") == "persistent"); err != nil {
+			return err
+		}
 	}
 	if a == submit && r.Op == objects.Write {
 		l.stream += text
@@ -96,6 +108,30 @@ func (l *pipeLaws) finished(m *monitor, a act, r *objects.Request, text string, 
 	return l.oob.track(m, a, r, text, done)
 }
 
+// partners is how many have the other end of h open, or wait in open(2) for this one.
+func partners(h *objects.Handle, now []objects.Counter) int64 {
+	if h.Reads {
+		return stat(now, "open_writers")
+	}
+	return stat(now, "open_readers")
+}
+
+// met checks how the Connect d ended.
+func met(d *objects.Request, now []objects.Counter, persistent bool) error {
+	h := d.Handle
+	if persistent || h.Reads == h.Writes || h.ReadOp == objects.Receive || h.WriteOp == objects.Send {
+		return nil // it has no other end to wait for
+	}
+	alone := partners(h, now) == 0
+	switch {
+	case d.Errno == 0 && alone && !(d.Nonblock && h.Reads):
+		return fmt.Errorf("the %s succeeded; nobody has the other end open", say(d))
+	case d.Errno == syscall.ENXIO && !(alone && d.Nonblock && h.Writes):
+		return fmt.Errorf("the %s ended with ENXIO; %d have the other end open", say(d), partners(h, now))
+	}
+	return nil
+}
+
 // cut takes what the finished writes did not write out of the stream.
 func (l *pipeLaws) cut(m *monitor, r *objects.Request, text string, done []*objects.Request) {
 	// What was offered before the call is the stream's end, in the order of submission.
@@ -125,6 +161,10 @@ func (l *pipeLaws) check(m *monitor) error {
 	offered := 0
 	for _, w := range m.parked {
 		switch w.request.Op {
+		case objects.Connect:
+			if n := partners(w.request.Handle, m.node.Object.Stat()); n > 0 {
+				return fmt.Errorf("the %s waits; %d have the other end open", say(w.request), n)
+			}
 		case objects.Write:
 			offered += len(w.text) - w.request.N
 		case objects.Send:

@@ -41,6 +41,7 @@ type operation struct {
 	sleep    bool
 	both     bool // open for reading and writing
 	fork     bool
+	label    int // of labels; none if it is beyond
 }
 
 // words are values that policies may have; the rest of them are refused.
@@ -60,12 +61,16 @@ var (
 var labels = []objects.Selector{
 	{By: objects.BySender, Sender: 1},
 	{By: objects.ByPriority, Priority: 3},
+	{By: objects.ByPriority, Priority: 5},
 	{By: objects.ByTopic, Topic: "t"},
+	{By: objects.ByTopic, Topic: "u"},
 	{By: objects.ByUrgency},
 }
 
 func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload {
 	rng := rand.New(rand.NewPCG(seed, 7))
+	labelling := rand.New(rand.NewPCG(seed, 8))
+	often := 1 + labelling.IntN(len(labels)-1) // so that some are alike
 	w := workload{kind: kind, seed: seed, labelled: seed%3 == 0}
 	var kindWords []string
 	accepted := map[string][]string{}
@@ -81,7 +86,8 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 		kindWords = append(kindWords, name)
 	}
 	ops := slices.DeleteFunc(slices.Clone(kind.Ops), func(op objects.Op) bool {
-		return opens(op) && op != objects.Hold || op == objects.Close
+		return opens(op) && op != objects.Hold || op == objects.Close || op == objects.Release && kind.Name == "mailbox" ||
+			op == objects.Lease || op == objects.Settle || op == objects.Receipt
 	})
 	// Half of the programs only give and take, and are killed more: what goes back
 	// goes back among others.
@@ -103,6 +109,7 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 				offset:   rng.Int64N(6),
 				units:    1 + rng.Int64N(2),
 				both:     rng.IntN(4) == 0,
+				label:    []int{0, often, often, labelling.IntN(len(labels) + 2)}[labelling.IntN(4)],
 			}
 			k := rng.IntN(40)
 			if plain {
@@ -122,6 +129,9 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 				o.fork = true
 			case k < 12:
 				o.op = objects.Close
+			}
+			if w.labelled && labelling.IntN(12) == 0 && slices.Contains(kind.Policies, "order") {
+				o.policy = [2]string{"order", []string{"fifo", "priority"}[labelling.IntN(2)]}
 			}
 			program = append(program, o)
 		}
@@ -234,7 +244,7 @@ func (w *workload) mode(o operation) (m Mode, name string) {
 		name = m.ReadOp.String()
 	}
 	if w.labelled && w.kind.Name == "mailbox" && (o.op == objects.Send || o.op == objects.Receive) {
-		if i := int(o.offset); i < len(labels) && (i > 0 || m.WriteOp == 0) {
+		if i := o.label; i < len(labels) && (i > 0 || m.WriteOp == 0) {
 			m.Only = &labels[i]
 			name += fmt.Sprint(i)
 		}
@@ -335,5 +345,82 @@ func TestLawsHoldInEveryRun(t *testing.T) {
 			}
 			t.Logf("%d programs: %d states, %d steps, %d ends", *cases, total.States, total.Steps, total.Ends)
 		})
+	}
+}
+
+// TestLawsHoldInEveryOpening goes through every interleaving of 2 or 3 processes that
+// open one pipe, in each direction and with O_NONBLOCK or without, use it and close it,
+// two of them twice, with a kill at every point.
+func TestLawsHoldInEveryOpening(t *testing.T) {
+	t.Parallel()
+	var total Exploration
+	n := 0
+	for _, modes := range openings() {
+		if slow > 1 && len(modes) > 2 {
+			continue
+		}
+		x := Explore(openingSetup(modes, nil), probed, Bounds{})
+		total.States += x.States
+		total.Ends += x.Ends
+		n++
+		if x.Finding != nil {
+			trace := &Trace{}
+			Replay(openingSetup(modes, nil), trace.Add, x.Finding.Schedule).Shutdown()
+			t.Errorf("%+v: %v\n%s", modes, x.Finding.Err, trace)
+		} else if !x.Complete {
+			t.Errorf("%+v: %d states and not done", modes, x.States)
+		}
+	}
+	t.Logf("%d programs: %d states, %d ends", n, total.States, total.Ends)
+}
+
+// probed asks at every end whether somebody waits in vain, or something is left open.
+var probed = Goals{End: func(k *Kernel) error {
+	k.Probe()
+	return k.Violation()
+}}
+
+// openings are the sets of 2 and of 3 ways to open a pipe, whatever their order.
+func openings() (all [][]Mode) {
+	read, write := Mode{Op: objects.Connect, ReadOp: objects.Read}, Mode{Op: objects.Connect, WriteOp: objects.Write}
+	both := Mode{Op: objects.Connect, ReadOp: objects.Read, WriteOp: objects.Write}
+	readNow, writeNow := read, write
+	readNow.Nonblock, writeNow.Nonblock = true, true
+	ways := []Mode{read, write, both, readNow, writeNow}
+	for i := range ways {
+		for j := range ways[i:] {
+			all = append(all, []Mode{ways[i], ways[i+j]})
+			for k := range ways[i+j:] {
+				all = append(all, []Mode{ways[i], ways[i+j], ways[i+j+k]})
+			}
+		}
+	}
+	return all
+}
+
+func openingSetup(modes []Mode, wrap func(objects.Kind, objects.Object) objects.Object) Setup {
+	return func(k *Kernel) {
+		k.Wrap = wrap
+		k.Faults = Faults{Kills: 1}
+		n, err := k.Create("x", objects.KindNamed("pipe"), "capacity", "1")
+		if err != nil {
+			panic(err)
+		}
+		for i, m := range modes {
+			k.Spawn(string(rune('p'+i)), Cred{}, func(p *Process) {
+				for range 4 - len(modes) {
+					f, errno := p.Open(n, m)
+					if errno != 0 {
+						continue
+					}
+					r := &objects.Request{Op: objects.Read, Size: 2, Nonblock: m.Nonblock}
+					if m.WriteOp != 0 {
+						r = &objects.Request{Op: objects.Write, Data: []byte{'a' + byte(i), '~'}, Nonblock: m.Nonblock}
+					}
+					p.Submit(f, r)
+					p.Close(f)
+				}
+			})
+		}
 	}
 }

@@ -1,9 +1,8 @@
 package kernelsim
 
 import (
-	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -12,150 +11,410 @@ import (
 	"ipcfs/objects"
 )
 
-// The sequential model of a mailbox: a queue. A rendezvous is a send and a receive
-// right after one another, so a queue of capacity 0 may hold one in between. A peek
-// shows what the next receive would get, also where a sender only offers it and may
-// still be interrupted: it says nothing about the queue and is left out.
-type queueInput struct {
-	op   objects.Op
-	text string
-}
-
-type queueOutput struct {
-	text  string
-	errno syscall.Errno
-}
-
-var queueModel = porcupine.Model{
-	Init: func() any { return "" },
-	Step: func(state, input, output any) (bool, any) {
-		in, out := input.(queueInput), output.(queueOutput)
-		held := strings.Fields(state.(string))
-		switch {
-		case in.op == objects.Send && out.errno == 0:
-			return true, strings.Join(append(held, in.text), " ")
-		case in.op == objects.Receive && out.errno == 0:
-			return len(held) > 0 && held[0] == out.text, strings.Join(held[min(1, len(held)):], " ")
-		case in.op == objects.Flush:
-			return true, ""
-		case in.op != objects.Send && out.errno == syscall.EAGAIN:
-			return len(held) == 0, state
-		}
-		return true, state // EINTR, ETIMEDOUT, a full mailbox: nothing happened
-	},
-	DescribeOperation: func(input, output any) string { return fmt.Sprint(input, output) },
-}
-
-// The sequential model of a semaphore: a number. Waits of several units are served
-// in order, so EAGAIN says nothing about the value.
-var unitsModel = porcupine.Model{
-	Init: func() any { return int64(0) },
-	Step: func(state, input, output any) (bool, any) {
-		in, errno := input.(unitsInput), output.(syscall.Errno)
-		value := state.(int64)
-		switch {
-		case errno != 0:
-			return true, state
-		case in.op == objects.Wait:
-			return value >= in.units, value - in.units
-		}
-		return true, value + in.units
-	},
-}
-
-type unitsInput struct {
-	op    objects.Op
-	units int64
-}
-
 // A history records operations on one object as they look from outside.
 type history struct {
 	begun map[*objects.Request]porcupine.Operation
 	done  []porcupine.Operation
 	clock int64
-	input func(*objects.Request) any
-	out   func(*objects.Request) any
+	view  view
+}
+
+// A view says what of requests a model sees.
+type view struct {
+	input  func(*objects.Request) any // nil: it does not see the request
+	output func(*objects.Request) any
+
+	// after, if set, is called when r has finished, in the same moment.
+	after func(h *history, r *objects.Request)
+
+	// pending, if set, is the output of what never returns, nil if it changed nothing.
+	pending func(r *objects.Request) any
 }
 
 func (h *history) watch(e Event) {
 	h.clock++
 	switch r := e.Request; {
-	case r == nil || e.Node == nil || h.input(r) == nil:
+	case r == nil || e.Node == nil:
 	case e.Start:
-		h.begun[r] = porcupine.Operation{ClientId: int(e.Process.Pid()), Input: h.input(r), Call: h.clock}
+		if input := h.view.input(r); input != nil {
+			h.begun[r] = porcupine.Operation{Input: input, Call: h.clock}
+		}
 	case e.Verb != "blocks":
-		o := h.begun[r]
+		o, ok := h.begun[r]
+		if !ok {
+			return
+		}
 		delete(h.begun, r)
-		o.Output, o.Return = h.out(r), h.clock
+		o.Output, o.Return = h.view.output(r), h.clock
 		h.done = append(h.done, o)
+		if h.view.after != nil {
+			h.view.after(h, r)
+		}
 	}
 }
 
-func checkLinearizable(t *testing.T, kind string, model porcupine.Model, mend func(*operation), h func() *history) {
-	for seed := range uint64(*seeds) {
-		w := newWorkload(objects.KindNamed(kind), seed, 3, 5)
-		w.labelled = false // the model is a plain queue
-		w.faults.Kills = 0 // a message that goes back was received by nobody
-		w.policies = nil
-		if kind == "mailbox" {
-			w.policies = []string{"capacity", []string{"0", "1", "2", "max"}[seed%4]}
+// instant records what nobody waits for.
+func (h *history) instant(input any, output any) {
+	h.clock++
+	h.done = append(h.done, porcupine.Operation{Input: input, Output: output, Call: h.clock, Return: h.clock})
+}
+
+// end records what never returned.
+func (h *history) end() {
+	if h.view.pending == nil {
+		return
+	}
+	h.clock++
+	for r, o := range h.begun {
+		if o.Output = h.view.pending(r); o.Output != nil {
+			o.Return = h.clock
+			h.done = append(h.done, o)
 		}
-		for _, program := range w.processes {
-			for i := range program {
-				program[i].policy, program[i].destroy, program[i].fork = [2]string{}, false, false
-				mend(&program[i])
+	}
+}
+
+// A closeRecorder tells of each Close before it is carried out: those at the end of a
+// process are no calls of it.
+type closeRecorder struct {
+	objects.Object
+	closing func(h *objects.Handle)
+}
+
+func (o closeRecorder) Submit(now objects.Time, r *objects.Request) objects.Finished {
+	if r.Op == objects.Close {
+		o.closing(r.Handle)
+	}
+	return o.Object.Submit(now, r)
+}
+
+// A check compares histories of a kind with its model.
+type check struct {
+	kind     string
+	model    porcupine.Model
+	policies func(seed uint64) []string
+	labelled bool
+	mend     func(*operation) // makes an operation one that the model knows
+	view     func(w workload) view
+	closing  func(h *history, handle *objects.Handle)
+	mutants  []mutant
+}
+
+var checks = map[string]check{
+	"mailbox":   mailboxCheck("fifo", false),
+	"labels":    mailboxCheck("fifo", true),
+	"priority":  mailboxCheck("priority", true),
+	"pipe":      pipeCheck(),
+	"semaphore": semaphoreCheck(),
+	"segment":   segmentCheck(),
+}
+
+// run makes a random run without laws, so that only the model judges. It returns the
+// history.
+func (c check) run(seed uint64, wrap func(objects.Object) objects.Object) (*Trace, []porcupine.Operation) {
+	w := newWorkload(objects.KindNamed(c.kind), seed, 3, 5)
+	w.labelled = c.labelled
+	w.faults.Kills = 0 // a message that goes back was received by nobody
+	w.policies = nil
+	if c.policies != nil {
+		w.policies = c.policies(seed)
+	}
+	for _, program := range w.processes {
+		for i := range program {
+			program[i].policy, program[i].destroy, program[i].fork = [2]string{}, false, false
+			c.mend(&program[i])
+		}
+	}
+	record := &history{begun: map[*objects.Request]porcupine.Operation{}, view: c.view(w)}
+	trace := &Trace{}
+	k := &Kernel{
+		Lawless: true,
+		Wrap: func(_ objects.Kind, o objects.Object) objects.Object {
+			if wrap != nil {
+				o = wrap(o)
 			}
-		}
-		record := h()
-		if trace, err := randomRun(w, nil, record.watch); err != nil {
-			t.Fatalf("seed %d: %v\n%s", seed, err, trace)
-		}
-		if !porcupine.CheckOperations(model, record.done) {
-			trace, _ := randomRun(w, nil, nil)
-			t.Fatalf("seed %d: the history is not linearizable:\n%s", seed, trace)
-		}
+			if c.closing == nil {
+				return o
+			}
+			return closeRecorder{o, func(h *objects.Handle) { c.closing(record, h) }}
+		},
+		Watch: func(e Event) {
+			trace.Add(e)
+			record.watch(e)
+		},
+	}
+	w.setup(k)
+	defer k.Shutdown()
+	k.Run(Seeded(seed), 2000)
+	record.end()
+	return trace, record.done
+}
+
+func TestObjectsAreLinearizable(t *testing.T) {
+	for name, c := range checks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(*seeds) {
+				if trace, done := c.run(seed, nil); !porcupine.CheckOperations(c.model, done) {
+					t.Fatalf("seed %d: the history is not linearizable:\n%s", seed, trace)
+				}
+			}
+		})
 	}
 }
 
-func TestMailboxIsLinearizable(t *testing.T) {
-	checkLinearizable(t, "mailbox", queueModel, func(o *operation) {
-		o.size = 100
-		o.both = false
-	}, func() *history {
-		return &history{
-			begun: map[*objects.Request]porcupine.Operation{},
-			input: func(r *objects.Request) any {
-				if !slices.Contains([]objects.Op{objects.Send, objects.Receive, objects.Flush}, r.Op) {
-					return nil
+// TestModelsFindTheirMutants shows that a history can fail to be linearizable.
+func TestModelsFindTheirMutants(t *testing.T) {
+	for name, c := range checks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if len(c.mutants) == 0 {
+				t.Error("no mutants")
+			}
+		mutants:
+			for _, m := range c.mutants {
+				for seed := range uint64(5000) {
+					if _, done := c.run(seed, m.wrap); !porcupine.CheckOperations(c.model, done) {
+						t.Logf("%s: seed %d", m.name, seed)
+						continue mutants
+					}
 				}
-				return queueInput{r.Op, string(r.Data)}
-			},
-			out: func(r *objects.Request) any {
-				if r.Errno != 0 || r.Op == objects.Send {
-					return queueOutput{errno: r.Errno}
-				}
-				return queueOutput{text: string(r.Data)}
-			},
-		}
-	})
+				t.Errorf("the model does not notice that %s", m.name)
+			}
+		})
+	}
 }
 
-func TestSemaphoreIsLinearizable(t *testing.T) {
-	checkLinearizable(t, "semaphore", unitsModel, func(o *operation) {
-		if o.op != objects.Wait {
-			o.op = objects.Post
-		}
-		o.size = 2
-	}, func() *history {
-		return &history{
-			begun: map[*objects.Request]porcupine.Operation{},
-			input: func(r *objects.Request) any {
-				if r.Op != objects.Wait && r.Op != objects.Post {
+// capacities are those that checks take in turn; max is the default.
+func capacities(seed uint64) string { return []string{"0", "1", "2", "max"}[seed%4] }
+
+func mailboxCheck(order string, labelled bool) check {
+	c := check{
+		kind:     "mailbox",
+		model:    mailboxModel,
+		labelled: labelled,
+		policies: func(seed uint64) []string { return []string{"capacity", capacities(seed), "order", order} },
+		mend:     func(o *operation) { o.size, o.both = 100, false },
+		view: func(workload) view {
+			return view{
+				input: func(r *objects.Request) any {
+					if !slices.Contains([]objects.Op{objects.Send, objects.Receive, objects.Flush}, r.Op) {
+						return nil
+					}
+					in := mailboxInput{op: r.Op, text: string(r.Data), uid: r.Caller.Uid, order: order}
+					if only := r.Handle.Only; only != nil && r.Op != objects.Flush {
+						in.only, in.selected = *only, true
+					}
+					return in
+				},
+				output: func(r *objects.Request) any {
+					if r.Errno != 0 || r.Op == objects.Send {
+						return mailboxOutput{errno: r.Errno}
+					}
+					return mailboxOutput{text: string(r.Data)}
+				},
+			}
+		},
+		mutants: []mutant{
+			{name: "what is given is changed", wrap: func(o objects.Object) objects.Object { return lossyObject{o} }},
+			{name: "something is received twice", wrap: func(o objects.Object) objects.Object { return &staleObject{Object: o} }},
+		},
+	}
+	if labelled {
+		c.mutants = append(c.mutants, mutant{name: "receivers do not select", wrap: func(o objects.Object) objects.Object { return blindObject{o} }})
+	}
+	if order == "priority" {
+		c.mutants = append(c.mutants, mutant{name: "priorities do not count", wrap: func(o objects.Object) objects.Object { return levelObject{o} }})
+	}
+	return c
+}
+
+type (
+	blindObject struct{ objects.Object } // receives what is next, whatever is asked for
+	levelObject struct{ objects.Object } // keeps the order fifo
+	endedObject struct{ objects.Object } // says end of file for EAGAIN
+	quietObject struct{ objects.Object } // takes what nobody can read, instead of EPIPE
+	rigidObject struct{ objects.Object } // is never resized
+)
+
+func (o blindObject) Submit(now objects.Time, r *objects.Request) objects.Finished {
+	if r.Op == objects.Receive {
+		defer func(h *objects.Handle, only *objects.Selector) { h.Only = only }(r.Handle, r.Handle.Only)
+		r.Handle.Only = nil
+	}
+	return o.Object.Submit(now, r)
+}
+
+func (o levelObject) SetPolicy(now objects.Time, name, value string) (objects.Finished, syscall.Errno) {
+	if name == "order" {
+		value = "fifo"
+	}
+	return o.Object.SetPolicy(now, name, value)
+}
+
+func (o endedObject) Submit(now objects.Time, r *objects.Request) objects.Finished {
+	done := o.Object.Submit(now, r)
+	if r.Op == objects.Read && r.Errno == syscall.EAGAIN {
+		r.Errno = 0
+	}
+	return done
+}
+
+func (o quietObject) Submit(now objects.Time, r *objects.Request) objects.Finished {
+	done := o.Object.Submit(now, r)
+	if r.Op == objects.Write && r.Errno == syscall.EPIPE {
+		r.Errno, r.N = 0, len(r.Data)
+	}
+	return done
+}
+
+func (o rigidObject) Submit(now objects.Time, r *objects.Request) objects.Finished {
+	if r.Op == objects.Resize {
+		r.Op = objects.ReadAt
+		defer func() { r.Op = objects.Resize }()
+	}
+	return o.Object.Submit(now, r)
+}
+
+func pipeCheck() check {
+	ends := func(h *objects.Handle) bool { return h.ReadOp == objects.Read || h.WriteOp == objects.Write }
+	capacity := func(seed uint64) string { return []string{"0", "1", "3", "65536"}[seed/3%4] } // the other remainder decides on Connect
+	return check{
+		kind:     "pipe",
+		model:    pipeModel,
+		policies: func(seed uint64) []string { return []string{"capacity", capacity(seed)} },
+		mend: func(o *operation) {
+			if o.op != objects.Write && o.op != objects.Close {
+				o.op = objects.Read
+			}
+		},
+		view: func(w workload) view {
+			limit, err := strconv.Atoi(w.policies[1])
+			if err != nil {
+				panic(err)
+			}
+			early := map[*objects.Handle]bool{}
+			writes := map[*objects.Request]pipeInput{}
+			return view{
+				input: func(r *objects.Request) any {
+					h := r.Handle
+					in := pipeInput{op: r.Op, reads: h.Reads, writes: h.Writes, nonblock: r.Nonblock, capacity: limit, early: early[h]}
+					switch r.Op {
+					case objects.Open, objects.Connect:
+						early[h] = r.Op == objects.Open
+						if !ends(h) {
+							return nil
+						}
+					case objects.Write:
+						in.id, in.text = byte(1+len(writes)), string(r.Data)
+						writes[r] = in
+					case objects.Read:
+						in.size = r.Size
+					default:
+						return nil
+					}
+					return in
+				},
+				output: func(r *objects.Request) any {
+					out := pipeOutput{n: r.N, errno: r.Errno}
+					if r.Op == objects.Read && r.Errno == 0 {
+						out.text = string(r.Data)
+					}
+					return out
+				},
+				after: func(h *history, r *objects.Request) {
+					if in, ok := writes[r]; ok && r.N > 0 {
+						in.returned = true
+						h.instant(in, pipeOutput{})
+					}
+				},
+				pending: func(r *objects.Request) any {
+					switch {
+					case r.Op == objects.Open || r.Op == objects.Connect:
+						return pipeOutput{} // it counts, though it waits
+					case r.Op == objects.Write && r.N > 0:
+						return pipeOutput{n: r.N}
+					}
 					return nil
-				}
-				return unitsInput{r.Op, r.Units}
-			},
-			out: func(r *objects.Request) any { return r.Errno },
-		}
-	})
+				},
+			}
+		},
+		closing: func(h *history, handle *objects.Handle) {
+			if ends(handle) {
+				h.instant(pipeInput{op: objects.Close, reads: handle.Reads, writes: handle.Writes}, pipeOutput{})
+			}
+		},
+		mutants: []mutant{
+			{name: "what is given is changed", wrap: func(o objects.Object) objects.Object { return lossyObject{o} }},
+			{name: "something is received twice", wrap: func(o objects.Object) objects.Object { return &staleObject{Object: o} }},
+			{name: "the capacity does not hold", wrap: func(o objects.Object) objects.Object { return boastfulObject{o} }},
+			{name: "end of file comes while there are writers", wrap: func(o objects.Object) objects.Object { return endedObject{o} }},
+			{name: "EPIPE does not come", wrap: func(o objects.Object) objects.Object { return quietObject{o} }},
+		},
+	}
+}
+
+func semaphoreCheck() check {
+	return check{
+		kind:  "semaphore",
+		model: semaphoreModel,
+		mend: func(o *operation) {
+			if o.op != objects.Wait {
+				o.op = objects.Post
+			}
+			o.size = 2
+		},
+		view: func(workload) view {
+			return view{
+				input: func(r *objects.Request) any {
+					if r.Op != objects.Wait && r.Op != objects.Post {
+						return nil
+					}
+					return unitsInput{r.Op, r.Units}
+				},
+				output: func(r *objects.Request) any { return r.Errno },
+			}
+		},
+		mutants: []mutant{
+			{name: "what is given is changed", wrap: func(o objects.Object) objects.Object { return lossyObject{o} }},
+			{name: "what is given counts twice", wrap: func(o objects.Object) objects.Object { return stutterObject{o} }},
+		},
+	}
+}
+
+func segmentCheck() check {
+	known := []objects.Op{objects.ReadAt, objects.WriteAt, objects.Resize}
+	return check{
+		kind:  "segment",
+		model: segmentModel,
+		mend: func(o *operation) {
+			if !slices.Contains(known, o.op) {
+				o.op = known[int(o.offset)%len(known)]
+			}
+		},
+		view: func(workload) view {
+			return view{
+				input: func(r *objects.Request) any {
+					switch r.Op {
+					case objects.ReadAt:
+						return memoryInput{op: r.Op, offset: r.Offset, size: len(r.Data)}
+					case objects.WriteAt, objects.Resize:
+						return memoryInput{op: r.Op, offset: r.Offset, text: string(r.Data)}
+					}
+					return nil
+				},
+				output: func(r *objects.Request) any {
+					out := memoryOutput{n: r.N, errno: r.Errno}
+					if r.Op == objects.ReadAt {
+						out.text = string(r.Data)
+					}
+					return out
+				},
+			}
+		},
+		mutants: []mutant{
+			{name: "what is given is changed", wrap: func(o objects.Object) objects.Object { return lossyObject{o} }},
+			{name: "something is received twice", wrap: func(o objects.Object) objects.Object { return &staleObject{Object: o} }},
+			{name: "the size does not change", wrap: func(o objects.Object) objects.Object { return rigidObject{o} }},
+		},
+	}
 }

@@ -27,6 +27,7 @@ type (
 	eagerObject    struct{ objects.Object } // is ready always
 	rashObject     struct{ objects.Object } // fails with EINVAL, but changes something
 	hoardObject    struct{ objects.Object } // keeps what a handle held
+	hastyObject    struct{ objects.Object } // is opened without the other end
 	staleObject    struct {
 		objects.Object
 		last []byte // what the last receive got, and every fourth one gets again
@@ -127,6 +128,14 @@ func (o hoardObject) Submit(now objects.Time, r *objects.Request) objects.Finish
 	return o.Object.Submit(now, r)
 }
 
+func (o hastyObject) Submit(now objects.Time, r *objects.Request) objects.Finished {
+	if r.Op == objects.Connect {
+		r.Op = objects.Open
+		defer func() { r.Op = objects.Connect }()
+	}
+	return o.Object.Submit(now, r)
+}
+
 func (o *staleObject) Submit(now objects.Time, r *objects.Request) objects.Finished {
 	done := o.Object.Submit(now, r)
 	for d := range done.All() {
@@ -179,6 +188,28 @@ func TestLawsFindEveryMutant(t *testing.T) {
 		}
 		if caught == 0 {
 			t.Errorf("no mutant for kind %s", kind.Name)
+		}
+	}
+}
+
+func TestLawsFindEveryMutantOfOpening(t *testing.T) {
+	for _, m := range []mutant{
+		{name: "a wake-up is forgotten", wrap: func(o objects.Object) objects.Object { return sleepyObject{o} }},
+		{name: "a cancelled request stays", wrap: func(o objects.Object) objects.Object { return deafObject{o} }},
+		{name: "a handle is never closed", wrap: func(o objects.Object) objects.Object { return hoardObject{o} }},
+		{name: "nobody waits for the other end", wrap: func(o objects.Object) objects.Object { return hastyObject{o} }},
+	} {
+		wrap := func(_ objects.Kind, o objects.Object) objects.Object { return m.wrap(o) }
+		found := false
+		for _, modes := range openings() {
+			x := Explore(openingSetup(modes, wrap), probed, Bounds{})
+			if found = x.Finding != nil; found {
+				t.Logf("%s: %v", m.name, x.Finding.Err)
+				break
+			}
+		}
+		if !found {
+			t.Errorf("no law notices that %s", m.name)
 		}
 	}
 }

@@ -15,11 +15,13 @@
 //
 // [Object.Cancel] ends a parked request (a signal, a death). It does nothing to a
 // request that has finished: completion beats cancellation, so a message that was
-// handed over is never lost. A driver that finds it cannot deliver a finished
+// handed over is never lost. A request of several parts, some of which are done, ends
+// with those. A driver that finds it cannot deliver a finished
 // receive after all gives the message back with [Object.Return].
 //
 // An object in which something happens when time passes is an [Expirer]: the driver runs
-// one timer for its next deadline. [Transfer] is the one call on two objects.
+// one timer for its next deadline. [Transfer], [Forward], [SendSegment] and
+// [ReceiveSegment] are the calls on two objects.
 //
 // # Locking
 //

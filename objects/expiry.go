@@ -69,35 +69,46 @@ func (b *Mailbox) watch(m *Message) {
 	if b.ttl == Unbounded {
 		return
 	}
-	if at := b.dies(m); at != 0 && (b.due == 0 || at < b.due) {
-		b.due = at
-	}
+	b.due = earlier(b.due, b.dies(m))
 }
 
-// Deadline implements Expirer. It may be early: what would have expired then may have
+// earlier is the earlier of two times of which 0 is none.
+func earlier(a, b Time) Time {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// Deadline implements Expirer. It may be early: what would have come due then may have
 // been received.
-func (b *Mailbox) Deadline() Time { return b.due }
+func (b *Mailbox) Deadline() Time { return earlier(b.due, b.leaseDue) }
 
 // Expire implements Expirer.
 func (b *Mailbox) Expire(now Time) Finished {
 	var done Finished
-	if b.due == 0 || now < b.due {
+	if at := b.Deadline(); at == 0 || now < at {
 		return done
 	}
-	b.expire(now)
+	b.endLeases(now, &done)
+	b.expire(now, &done)
 	b.pump(now, &done)
 	return done
 }
 
 // expire drops what has expired and finds out what is next to.
-func (b *Mailbox) expire(now Time) {
+func (b *Mailbox) expire(now Time, done *Finished) {
+	if b.due == 0 || now < b.due {
+		return
+	}
 	b.due = 0
 	for m := b.held.first; m != nil; {
 		next := m.next
 		if at := b.dies(m); at != 0 && at <= now {
-			b.held.remove(m)
+			b.release(m)
 			m.refund(b.ledger)
 			b.expired++
+			b.certify(now, m, Expired, Caller{}, done)
 		} else {
 			b.watch(m)
 		}

@@ -1,5 +1,40 @@
 package objects
 
+import "syscall"
+
+// mail is what an open file has of a mailbox beside the message that it reads.
+type mail struct {
+	begun *Message   // what was written of a message that goes on
+	inbox []*Message // broadcast, and not received yet; in the order in which they are due
+
+	last    *Message // the message sent last, until its receipt is read
+	pending bool     // its receipt is not complete
+	receipt []byte   // what there is of it
+
+	leased *Message // taken on lease
+	ends   Time     // when the lease does, 0 if it does not
+	late   bool     // it ended before it was settled
+	torn   bool     // it ended before all was read
+}
+
+var noMail mail
+
+// seen is what h has, to look at.
+func (h *Handle) seen() *mail {
+	if h == nil || h.mail == nil {
+		return &noMail
+	}
+	return h.mail
+}
+
+// kept is what h has, to change.
+func (h *Handle) kept() *mail {
+	if h.mail == nil {
+		h.mail = new(mail)
+	}
+	return h.mail
+}
+
 // seekBack is the largest read, in bytes, after which the delivered bytes stay
 // addressable. It covers the programs that read ahead and seek back to the end of
 // the line they wanted: bash reads 4096 bytes, head and tail 8192.
@@ -28,6 +63,13 @@ type Handle struct {
 	// Render makes what is read of a message, if it is not the message itself.
 	Render func(m *Message) []byte
 
+	// Process is the process that opened it, 0 if that is not known.
+	Process uint32
+
+	// Receipts makes the line that tells the sender of a message how it fared, by the
+	// doing of whom, and when. If it is nil, the handle gets no receipts.
+	Receipts func(fate Fate, by Caller, at Time) []byte
+
 	opener uint32 // uid of who opened it
 
 	end  bool     // end of file is due: the message was delivered whole, the pipe hung up
@@ -35,26 +77,45 @@ type Handle struct {
 	base int64    // the offset of msg's first byte
 	read int      // the bytes of msg delivered at least once
 
+	memory *parcel // of the message that it took last, until it goes on
+	mail   *mail   // what few handles have, nil if this one has nothing of it
+
 	early bool  // of a pipe: opened without waiting for the other end
 	met   int64 // and how often that had been opened before, if it was not there
 }
 
 // begin delivers the first bytes of m to r, as they are shown.
 func (h *Handle) begin(r *Request, m *Message) {
+	var memory *parcel
+	if r.Op == Receive || r.Op == Lease {
+		memory = m.memory
+	}
+	memory.hold()
+	h.letGo()
+	h.memory = memory
 	if h.Render != nil {
 		m = &Message{Data: h.Render(m)}
 	}
 	r.shown = m
-	n := min(r.Size, len(m.Data))
+	size := int(m.Size())
+	n := min(r.Size, size)
 	h.base, h.read, h.msg, h.end = r.Offset, n, nil, false
 	switch {
-	case n < len(m.Data), h.Seekable && r.Size <= seekBack:
+	case n < size, h.Seekable && r.Size <= seekBack:
 		m.own()
 		h.msg = m
 	default:
 		h.end = h.EOF
 	}
-	r.Data = m.Data[:n]
+	if r.Data, r.Errno = m.part(0, n); r.Errno != 0 {
+		h.msg, h.read, h.end = m, 0, false // the next read tries again
+	}
+}
+
+// letGo ends the use of the memory of the message that h took last.
+func (h *Handle) letGo() {
+	h.memory.letGo()
+	h.memory = nil
 }
 
 // resume answers r from the message that h is reading, or with the end of file due
@@ -62,27 +123,39 @@ func (h *Handle) begin(r *Request, m *Message) {
 func (h *Handle) resume(r *Request) bool {
 	r.Data = nil
 	if h.msg == nil {
+		h.letGo()
 		due := h.end
 		h.end = false
 		return due
 	}
-	data := h.msg.Data
+	size := int(h.msg.Size())
 	from := h.read
-	if at := r.Offset - h.base; h.Seekable && at >= 0 && at < int64(len(data)) {
+	if at := r.Offset - h.base; h.Seekable && at >= 0 && at < int64(size) {
 		from = int(at)
 	}
-	if from < len(data) {
-		n := min(r.Size, len(data)-from)
-		r.Data = data[from : from+n]
-		h.read = max(h.read, from+n)
-		return true
+	if from >= size {
+		h.msg = nil
+		h.letGo()
+		return h.EOF
 	}
-	h.msg = nil
-	return h.EOF
+	n := min(r.Size, size-from)
+	switch r.Data, r.Errno = h.msg.part(from, n); r.Errno {
+	case 0:
+		h.read = max(h.read, from+n)
+	case syscall.EIDRM:
+		h.msg = nil
+	}
+	return true
+}
+
+// done drops what is left to read of the message that h has taken.
+func (h *Handle) done() {
+	h.msg, h.end = nil, false
+	h.letGo()
 }
 
 // left reports whether bytes of h's message have not been delivered yet.
-func (h *Handle) left() bool { return h.msg != nil && h.read < len(h.msg.Data) }
+func (h *Handle) left() bool { return h.msg != nil && int64(h.read) < h.msg.Size() }
 
 // due reports whether a read of h would be answered without a new message.
 func (h *Handle) due() bool { return h.end || h.left() || h.msg != nil && h.EOF }
@@ -91,7 +164,7 @@ func (h *Handle) due() bool { return h.end || h.left() || h.msg != nil && h.EOF 
 // 0 before the first.
 func (h *Handle) Extent() int64 {
 	if h.msg != nil {
-		return h.base + int64(len(h.msg.Data))
+		return h.base + h.msg.Size()
 	}
 	return h.base + int64(h.read)
 }

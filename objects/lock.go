@@ -38,8 +38,65 @@ const WholeFile = math.MaxUint64
 // the mount has locks. The calls follow Object's protocol. A parked request is
 // granted as soon as no lock that is held conflicts with it, the oldest first.
 type LockTable struct {
+	// Waits is shared by the tables whose locks may not be waited for in a circle: those
+	// of fcntl(2). Calls on all of them are serialised. It is nil for other locks.
+	Waits *LockWaits
+
 	held    []FileLock
 	waiting queue
+}
+
+// LockWaits knows who waits for a lock, and where.
+type LockWaits struct {
+	of map[uint64][]lockWait // by owner
+}
+
+type lockWait struct {
+	table   *LockTable
+	request *Request
+}
+
+func (w *LockWaits) add(t *LockTable, r *Request) {
+	if w == nil {
+		return
+	}
+	if w.of == nil {
+		w.of = make(map[uint64][]lockWait)
+	}
+	w.of[r.Lock.Owner] = append(w.of[r.Lock.Owner], lockWait{t, r})
+}
+
+func (w *LockWaits) remove(r *Request) {
+	if w == nil {
+		return
+	}
+	owner := r.Lock.Owner
+	left := slices.DeleteFunc(w.of[owner], func(x lockWait) bool { return x.request == r })
+	if len(left) == 0 {
+		delete(w.of, owner)
+	} else {
+		w.of[owner] = left
+	}
+}
+
+// circle reports whether owner would wait for itself if it waited in t for l. seen are the
+// owners that have been followed.
+func (w *LockWaits) circle(owner uint64, t *LockTable, l FileLock, seen map[uint64]bool) bool {
+	for _, h := range t.held {
+		switch {
+		case !h.conflicts(l) || seen[h.Owner]:
+			continue
+		case h.Owner == owner:
+			return true
+		}
+		seen[h.Owner] = true
+		for _, x := range w.of[h.Owner] {
+			if w.circle(owner, x.table, *x.request.Lock, seen) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (a FileLock) conflicts(b FileLock) bool {
@@ -68,7 +125,12 @@ func (t *LockTable) Submit(now Time, r *Request) Finished {
 			if r.Nonblock {
 				return failed(r, syscall.EAGAIN)
 			}
+			// fcntl(2): EDEADLK, F_SETLKW would cause a deadlock.
+			if t.Waits != nil && t.Waits.circle(r.Lock.Owner, t, *r.Lock, make(map[uint64]bool)) {
+				return failed(r, syscall.EDEADLK)
+			}
 			t.waiting.push(now, r)
+			t.Waits.add(t, r)
 			return Finished{}
 		}
 	}
@@ -84,6 +146,7 @@ func (t *LockTable) Cancel(_ Time, r *Request, cause syscall.Errno) Finished {
 		return Finished{}
 	}
 	r.on.remove(r)
+	t.Waits.remove(r)
 	return failed(r, cause)
 }
 
@@ -119,6 +182,7 @@ func (t *LockTable) grant(now Time, done *Finished) {
 		next := r.next
 		if _, blocked := t.Blocker(*r.Lock); !blocked {
 			t.waiting.remove(r)
+			t.Waits.remove(r)
 			t.give(now, r)
 			done.add(r)
 		}

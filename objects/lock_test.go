@@ -156,3 +156,28 @@ func TestLocksAreByteByByte(t *testing.T) {
 		}
 	}
 }
+
+func TestLockThatWouldCloseACircleFailsWithEDEADLK(t *testing.T) {
+	var waits LockWaits
+	one, other := LockTable{Waits: &waits}, LockTable{Waits: &waits}
+	one.Submit(0, lockRequest(Shared, 0, 9, 1))
+	one.Submit(0, lockRequest(Shared, 0, 9, 2))
+	other.Submit(0, lockRequest(Exclusive, 5, 5, 3))
+	waiting := lockRequest(Exclusive, 0, 9, 2) // for 1
+	wantFinished(t, other.Submit(0, lockRequest(Shared, 5, 5, 1)))
+	wantFinished(t, one.Submit(0, waiting))
+	for _, want := range []syscall.Errno{syscall.EDEADLK, syscall.EDEADLK} {
+		last := lockRequest(Exclusive, 9, 9, 3) // for 1, which waits for 3, and for 2, which waits for 1
+		wantFinished(t, one.Submit(0, last), last)
+		if last.Errno != want {
+			t.Errorf("the last lock of a circle = %v; want %v", last.Errno, want)
+		}
+	}
+	one.Cancel(0, waiting, syscall.EINTR)
+	wantFinished(t, one.Release(0, 1))
+	wantFinished(t, one.Submit(0, lockRequest(Exclusive, 9, 9, 3))) // for 2, which waits for nobody
+	other.Release(0, 3)
+	if len(waits.of) != 1 {
+		t.Errorf("%d owners are said to wait; want 1", len(waits.of))
+	}
+}

@@ -3,6 +3,7 @@ package objects
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"syscall"
 )
 
@@ -24,8 +25,8 @@ func init() {
 	register(Kind{
 		Name:     "mailbox",
 		New:      func(l Ledger) Object { return NewMailbox(l) },
-		Policies: []string{"capacity", "capacity_bytes", "max_message", "overflow", "order", "ttl"},
-		Ops:      []Op{Open, Send, Receive, Peek, Flush, Close},
+		Policies: mailboxPolicies.names(),
+		Ops:      []Op{Open, Send, Receive, Lease, Settle, Receipt, Peek, Flush, Release, Close},
 	})
 }
 
@@ -39,6 +40,15 @@ func init() {
 // parked, the message of the first one, the oldest not yet admitted, does not fit. A
 // message for which a receiver waits is handed to it at once, whether there is room or
 // not, and whoever waits with others.
+//
+// A message may also be memory, a segment that was sent whole: see SendSegment. It is one
+// of capacity, but to maxMessage and capacityBytes, which bound what is copied in, it is
+// as an empty one.
+//
+// The files named after what they add to this: mailbox_framing.go (what of the bytes
+// written is a message), mailbox_receivers.go (who receives it), mailbox_lease.go,
+// mailbox_receipt.go, mailbox_messages.go (messages by number), mailbox_memory.go,
+// mailbox_policy.go.
 type Mailbox struct {
 	ledger Ledger
 
@@ -47,14 +57,27 @@ type Mailbox struct {
 	maxMessage    int64
 	overflow      Overflow
 	order         Order
+	receiving     Receivers
+	framing       Framing
 	ttl           Time // how long a message is held, at most
-	due           Time // nothing that is held expires before; 0: nothing does
+	leaseTime     Time
+	maxDeliveries int64
+	deadLetters   string // the name of a mailbox, "" if there is none
 
 	held      messageList
+	due       Time        // nothing that is held expires before; 0: nothing does
+	shared    int64       // how many of held are broadcast
+	begun     int64       // messages that writers have begun
+	leases    []*Handle   // that have one, in the order in which they were taken
+	leaseDue  Time        // none of them ends before; 0: none does
+	dead      messageList // that are to go to the dead letters
 	senders   queue
+	beginners queue // senders that wait before the beginning of a message
 	receivers queue
 	peekers   queue
+	awaiting  queue // for receipts
 
+	handles   []*Handle // open, in the order of their opening
 	destroyed bool
 	seq       uint64
 	changed   Time
@@ -62,6 +85,7 @@ type Mailbox struct {
 
 	sent, received             int64
 	dropped, expired           int64
+	redelivered                int64
 	openSenders, openReceivers int64
 }
 
@@ -74,16 +98,18 @@ func NewMailbox(l Ledger) *Mailbox {
 		capacityBytes: DefaultCapacityBytes,
 		maxMessage:    MaxMessage,
 		ttl:           Unbounded,
+		leaseTime:     Unbounded,
+		maxDeliveries: Unbounded,
 	}
 }
 
 // Submit implements Object.
 func (b *Mailbox) Submit(now Time, r *Request) Finished {
-	r.Errno, r.N, r.message, r.shown, r.took = 0, 0, nil, nil, false
-	if b.destroyed && r.Op != Close {
+	r.Errno, r.N, r.message, r.shown, r.took, r.rest, r.begun, r.units = 0, 0, nil, nil, false, nil, 0, 0
+	if b.destroyed && r.Op != Close && r.Op != Release {
 		return failed(r, syscall.EIDRM)
 	}
-	if b.due != 0 && b.due <= now { // the driver's timer is late
+	if at := b.Deadline(); at != 0 && at <= now { // the driver's timer is late
 		done := b.Expire(now)
 		done.append(b.submit(now, r))
 		return done
@@ -94,17 +120,22 @@ func (b *Mailbox) Submit(now Time, r *Request) Finished {
 func (b *Mailbox) submit(now Time, r *Request) Finished {
 	switch r.Op {
 	case Open:
-		r.Handle.opener = r.Caller.Uid
-		b.count(r.Handle, 1)
-		return one(r)
+		return b.open(r)
 	case Close:
-		b.count(r.Handle, -1)
-		*r.Handle = Handle{}
-		return one(r)
+		return b.close(now, r)
+	case Release:
+		var done Finished
+		b.endLease(now, r.Handle, &done)
+		done.add(r)
+		return done
 	case Send:
 		return b.send(now, r)
-	case Receive:
+	case Receive, Lease:
 		return b.receive(now, r)
+	case Settle:
+		return b.settle(now, r)
+	case Receipt:
+		return b.receiptFor(now, r)
 	case Peek:
 		return b.peek(now, r)
 	case Flush:
@@ -113,21 +144,58 @@ func (b *Mailbox) submit(now Time, r *Request) Finished {
 	return failed(r, syscall.EINVAL)
 }
 
+func (b *Mailbox) open(r *Request) Finished {
+	if errno := b.mayOpen(r.Handle); errno != 0 {
+		return failed(r, errno)
+	}
+	r.Handle.opener = r.Caller.Uid
+	b.handles = append(b.handles, r.Handle)
+	b.count(r.Handle, 1)
+	return one(r)
+}
+
+// close ends a handle: what it has begun is sent, what it has not received is not its
+// any more.
+func (b *Mailbox) close(now Time, r *Request) Finished {
+	var done Finished
+	h := r.Handle
+	if i := slices.Index(b.handles, h); i >= 0 {
+		b.handles = slices.Delete(b.handles, i, i+1)
+		b.count(h, -1)
+	}
+	if !b.destroyed {
+		if h.mail != nil {
+			b.endLease(now, h, &done)
+			b.leave(now, h, &done)
+			b.endBegun(now, h, r.Killed, &done)
+		}
+		b.pump(now, &done)
+	}
+	h.letGo()
+	*h = Handle{}
+	done.add(r)
+	return done
+}
+
 func (b *Mailbox) count(h *Handle, by int64) {
-	if h.Reads {
+	if h.Reads && h.ReadOp != Receipt {
 		b.openReceivers += by
 	}
-	if h.Writes {
+	if h.Writes && h.WriteOp != Settle {
 		b.openSenders += by
 	}
 }
 
 // longest is the length in bytes of the longest message that can ever be sent.
 func (b *Mailbox) longest() int64 {
-	if b.capacityBytes > 0 {
-		return min(b.maxMessage, b.capacityBytes)
+	n := b.maxMessage
+	if b.framing == ByWrite {
+		n = min(n, MaxMessage)
 	}
-	return b.maxMessage
+	if b.capacityBytes > 0 {
+		return min(n, b.capacityBytes)
+	}
+	return n
 }
 
 // fits reports whether a message of n bytes can be held.
@@ -135,109 +203,225 @@ func (b *Mailbox) fits(n int64) bool {
 	return b.held.n < b.capacity && n <= b.capacityBytes-b.held.bytes
 }
 
-func (b *Mailbox) send(now Time, r *Request) Finished {
-	// mq_send(3): EMSGSIZE, longer than mq_msgsize.
-	if int64(len(r.Data)) > b.longest() {
-		return failed(r, syscall.EMSGSIZE)
-	}
-	m := &Message{Data: r.Data, Sender: r.Caller, borrowed: true}
+// compose makes the message that r sends, with data that it borrows.
+func compose(r *Request, data []byte) *Message {
+	m := &Message{Data: data, Sender: r.Caller, borrowed: true}
 	if only := r.Handle.Only; only != nil {
 		only.label(m)
 	}
-	r.message = m
+	if r.Handle.Receipts != nil {
+		m.wants = r.Handle
+	}
+	return m
+}
+
+func (b *Mailbox) send(now Time, r *Request) Finished {
 	var done Finished
-	if !b.senders.empty() && b.overflow == Block && !m.Urgent && b.receiverFor(m) == nil {
-		// Senders are admitted in order, even past one whose message is too big
-		// for the room there is.
-		b.park(now, r, &done)
-		return done
+	switch {
+	case b.Framed(r.Handle):
+		r.rest = r.Data
+	case int64(len(r.Data)) > b.longest():
+		// mq_send(3): EMSGSIZE, longer than mq_msgsize.
+		return failed(r, syscall.EMSGSIZE)
+	default:
+		r.message = compose(r, r.Data)
 	}
-	if !b.admit(now, r, &done) {
-		b.park(now, r, &done)
-	}
+	b.advance(now, r, &done)
 	return done
+}
+
+// advance sends what the sender r has to send, message by message, until that is done
+// or r has to wait: r parks then, or stays where it is parked.
+func (b *Mailbox) advance(now Time, r *Request, done *Finished) {
+	for {
+		if r.message == nil {
+			if errno := b.next(now, r, done); errno != 0 || r.message == nil {
+				if !r.Parked() || errno != 0 || len(r.rest) == 0 {
+					b.end(r, errno, done)
+				}
+				return
+			}
+		}
+		m := r.message
+		if !r.Parked() && !b.senders.empty() && b.overflow == Block && !m.Urgent && !b.awaited(m) {
+			// Senders are admitted in order, even past one whose message is too big
+			// for the room there is.
+			b.park(now, r, done)
+			return
+		}
+		sent, errno := b.put(now, m, done)
+		switch {
+		case errno != 0:
+			b.end(r, errno, done)
+			return
+		case !sent:
+			if !r.Parked() {
+				b.park(now, r, done)
+			}
+			return
+		}
+		b.passed(r)
+	}
+}
+
+// passed notes that the message of r has been sent.
+func (b *Mailbox) passed(r *Request) {
+	r.N += len(r.message.Data) - r.begun
+	r.message, r.begun = nil, 0
+}
+
+// end finishes the sender r: with errno, unless something was sent before.
+func (b *Mailbox) end(r *Request, errno syscall.Errno, done *Finished) {
+	if r.on != nil {
+		r.on.remove(r)
+	}
+	b.withdraw(r)
+	if r.N > 0 {
+		errno = 0 // write(2): fewer bytes than asked for
+	}
+	r.Errno = errno
+	if r.Handle != nil { // else it was closed, and nobody waits
+		done.add(r)
+	}
+}
+
+// withdraw takes back what r has not sent yet.
+func (b *Mailbox) withdraw(r *Request) {
+	b.ledger.Charge(r.Caller.Uid, 0, -r.units)
+	r.units, r.rest = 0, nil
+	m := r.message
+	if m == nil {
+		return
+	}
+	r.message = nil
+	if m.share != nil {
+		b.revoke(m)
+	}
+	if r.begun > 0 {
+		b.unbegin(r, m)
+		return
+	}
+	m.refund(b.ledger)
 }
 
 // park makes the sender r wait, or fails it.
 func (b *Mailbox) park(now Time, r *Request, done *Finished) {
 	errno := syscall.EAGAIN
 	if !r.Nonblock {
-		errno = r.message.charge(b.ledger)
+		if errno = r.message.charge(b.ledger); errno == 0 {
+			errno = b.keepRest(r)
+		}
 	}
 	if errno != 0 {
-		r.Errno, r.message = errno, nil
-		done.add(r)
+		b.end(r, errno, done)
 		return
 	}
 	r.message.own()
 	r.Data = nil
 	b.senders.push(now, r)
 	b.show(r.message, done)
+	if b.senders.first == r {
+		b.offer(now, r, done)
+	}
 }
 
-// admit finishes the sender r, which is not parked, unless it has to wait.
-func (b *Mailbox) admit(now Time, r *Request, done *Finished) bool {
-	m, n := r.message, int64(len(r.message.Data))
-	if receiver := b.receiverFor(m); receiver != nil {
-		b.receivers.remove(receiver)
-		b.accept(now, r)
-		b.show(m, done)
-		b.deliver(now, receiver, m, done)
-		done.add(r)
-		return true
+// put sends m. It reports false if m has to wait. What it fails with, if it does, changes
+// nothing.
+func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno syscall.Errno) {
+	n := int64(len(m.Data))
+	switch {
+	case m.share != nil: // some have it already
+	case b.receiving == Broadcast:
+		if b.broadcastAtOnce(now, m, done) {
+			return true, 0
+		}
+	default:
+		if receiver := b.receiverFor(m); receiver != nil {
+			if receiver.Op == Lease {
+				if errno := m.charge(b.ledger); errno != 0 {
+					return false, errno
+				}
+			}
+			b.receivers.remove(receiver)
+			b.accept(now, m)
+			b.show(m, done)
+			b.deliver(now, receiver, m, done)
+			return true, 0
+		}
 	}
 	var oldest messageList // dropped for m
-	if !b.fits(n) && !m.Urgent {
+	if partly := m.share != nil && m.Seq != 0; !b.fits(n) && !m.Urgent && (!partly || b.overflow == Block) {
 		switch b.overflow {
 		case Block:
-			return false
+			return false, 0
 		case Fail:
-			m.refund(b.ledger)
-			r.Errno, r.message = syscall.EAGAIN, nil
-			done.add(r)
-			return true
+			return false, syscall.EAGAIN
 		case DropOldest:
 			for old := b.held.oldest(); old != nil && !b.fits(n); old = b.held.oldest() {
 				b.held.remove(old)
+				old.memory.hold()
 				old.refund(b.ledger)
 				oldest.push(old, 0)
 			}
 		}
-		b.dropped += oldest.n
 		if !b.fits(n) { // DropNewest, or nothing older to drop
-			b.accept(now, r)
-			b.drop(m)
-			done.add(r)
-			return true
+			b.accept(now, m)
+			b.revoke(m)
+			b.drop(now, m, done)
+			oldest.letGo()
+			b.dropAll(now, &oldest, done)
+			return true, 0
 		}
 	}
 	if errno := m.charge(b.ledger); errno != 0 {
 		// mq_send(3) has no such case; like every send that fails, it changes nothing.
-		for old := oldest.last; old != nil; old = oldest.last {
-			oldest.remove(old)
+		for old := oldest.pop(); old != nil; old = oldest.pop() {
 			b.restore(old)
-			b.dropped--
+			old.memory.letGo()
 		}
-		r.Errno, r.message = errno, nil
-		done.add(r)
-		return true
+		return false, errno
 	}
-	b.accept(now, r)
+	oldest.letGo()
+	b.dropAll(now, &oldest, done)
+	b.hold(now, m, done)
+	return true, 0
+}
+
+// hold keeps m, which is on the books, until somebody takes it.
+func (b *Mailbox) hold(now Time, m *Message, done *Finished) {
+	b.accept(now, m)
 	m.own()
 	b.held.push(m, b.order.rank(m))
 	b.watch(m)
 	b.show(m, done)
-	done.add(r)
-	return true
+	switch {
+	case m.share != nil:
+		m.share.held, m.share.offer = true, nil
+		b.shared++
+	case b.receiving == Broadcast:
+		b.shared++
+		b.distribute(now, m, &share{held: true}, done)
+	}
 }
 
-// restore makes m, which was held a moment ago, the next message of its rank again. A
-// limit that was reached meanwhile does not lose it.
+// restore puts m back, which was held a moment ago. A limit that was reached meanwhile
+// does not lose it.
 func (b *Mailbox) restore(m *Message) {
 	m.own()
 	m.charge(b.ledger)
-	b.held.pushFront(m, b.order.rank(m))
+	b.held.putBack(m, b.order.rank(m))
 	b.watch(m)
+}
+
+// returned makes m, which somebody had taken, available again.
+func (b *Mailbox) returned(now Time, m *Message, done *Finished) {
+	if receiver := b.receiverFor(m); receiver != nil {
+		b.receivers.remove(receiver)
+		b.deliver(now, receiver, m, done)
+		return
+	}
+	b.restore(m)
+	b.show(m, done)
 }
 
 // receiverFor returns the first parked receiver that may take m, nil if there is none.
@@ -249,21 +433,47 @@ func (b *Mailbox) receiverFor(m *Message) *Request {
 	return r
 }
 
-// accept turns the sender's offer into a sent message.
-func (b *Mailbox) accept(now Time, r *Request) {
-	b.seq++
-	if r.message.Seq == 0 { // it keeps its time when it comes from another mailbox
-		r.message.Sent = now
+// awaited reports whether m would be received at once.
+func (b *Mailbox) awaited(m *Message) bool {
+	if b.receiving == Broadcast {
+		return b.awaitedByAll(m)
 	}
-	r.message.Seq = b.seq
-	r.N = len(r.message.Data)
-	b.sent++
-	b.changed = now
+	return b.receiverFor(m) != nil
 }
 
-func (b *Mailbox) drop(m *Message) {
+// accept makes m one that was sent.
+func (b *Mailbox) accept(now Time, m *Message) {
+	if m.share != nil && m.Seq != 0 {
+		return // when the first received it
+	}
+	b.seq++
+	if m.Seq == 0 { // it keeps its time when it comes from another mailbox
+		m.Sent = now
+	}
+	m.Seq = b.seq
+	b.sent++
+	b.changed = now
+	expectReceipt(m)
+}
+
+// drop counts m, which was sent and is not held, as dropped.
+func (b *Mailbox) drop(now Time, m *Message, done *Finished) {
 	m.refund(b.ledger)
 	b.dropped++
+	b.certify(now, m, Dropped, Caller{}, done)
+}
+
+func (b *Mailbox) dropAll(now Time, l *messageList, done *Finished) {
+	for m := l.pop(); m != nil; m = l.pop() {
+		b.forsake(m)
+		b.drop(now, m, done)
+	}
+}
+
+// release takes m out of what is held.
+func (b *Mailbox) release(m *Message) {
+	b.held.remove(m)
+	b.forsake(m)
 }
 
 // show gives every parked peek that waits for m, which has come, its copy.
@@ -279,24 +489,41 @@ func (b *Mailbox) show(m *Message, done *Finished) {
 	}
 }
 
-// deliver finishes the receive r with m.
+// deliver finishes the receive r with m, which nobody else has.
 func (b *Mailbox) deliver(now Time, r *Request, m *Message, done *Finished) {
-	m.refund(b.ledger)
+	if r.Op == Lease {
+		b.lease(now, r, m)
+		b.hand(now, r, m, done)
+		return
+	}
 	b.received++
+	b.certify(now, m, Received, r.Caller, done)
+	b.hand(now, r, m, done)
+	m.refund(b.ledger)
+}
+
+// hand finishes the receive r with m.
+func (b *Mailbox) hand(now Time, r *Request, m *Message, done *Finished) {
 	b.taken = now
 	r.message, r.took = m, true
 	r.Handle.begin(r, m)
 	done.add(r)
-	if !r.Handle.left() {
+	if !r.Handle.left() && r.Op != Lease {
 		return
 	}
 	// Others may be parked on the same handle: what is left of its message is
 	// theirs before any other message is.
-	for p := b.receivers.first; p != nil && r.Handle.left(); {
+	for p := b.receivers.first; p != nil && (r.Handle.left() || r.Op == Lease); {
 		next := p.next
-		if p.Handle == r.Handle {
+		switch {
+		case p.Handle != r.Handle:
+		case r.Handle.left():
 			b.receivers.remove(p)
 			p.Handle.resume(p)
+			done.add(p)
+		default:
+			b.receivers.remove(p)
+			p.Errno = syscall.EBUSY
 			done.add(p)
 		}
 		p = next
@@ -307,18 +534,24 @@ func (b *Mailbox) receive(now Time, r *Request) Finished {
 	if r.Handle.resume(r) {
 		return one(r)
 	}
+	if r.Op == Lease {
+		if errno := r.Handle.mayLease(); errno != 0 {
+			r.Handle.kept().torn = false
+			return failed(r, errno)
+		}
+	}
 	var done Finished
-	if m := b.held.find(r.Handle.Only); m != nil {
-		b.held.remove(m)
-		b.deliver(now, r, m, &done)
+	if m := b.heldFor(r.Handle); m != nil {
+		if m.share != nil {
+			b.give(now, r, m, &done)
+		} else {
+			b.held.remove(m)
+			b.deliver(now, r, m, &done)
+		}
 		b.pump(now, &done)
 		return done
 	}
-	if s := b.senderFor(r.Handle.Only); s != nil { // rendezvous
-		b.senders.remove(s)
-		b.accept(now, s)
-		b.deliver(now, r, s.message, &done)
-		done.add(s)
+	if b.meet(now, r, &done) {
 		b.pump(now, &done)
 		return done
 	}
@@ -327,31 +560,78 @@ func (b *Mailbox) receive(now Time, r *Request) Finished {
 		return failed(r, syscall.EAGAIN)
 	}
 	b.receivers.push(now, r)
+	b.begin(now, &done)
 	return done
 }
 
-// senderFor returns the parked sender whose message comes next of those that only
-// admits, nil if there is none.
-func (b *Mailbox) senderFor(only *Selector) *Request {
-	if only == nil && b.order == FIFO {
-		return b.senders.first
+// meet finishes the receive r, which is not parked, with the message of a parked sender.
+// It reports false if there is none for it.
+func (b *Mailbox) meet(now Time, r *Request, done *Finished) bool {
+	s := b.senderFor(r.Handle)
+	if s == nil {
+		return false
 	}
+	m := s.message
+	b.accept(now, m)
+	b.deliver(now, r, m, done)
+	b.passed(s)
+	b.advance(now, s, done)
+	return true
+}
+
+// heldFor is the held message that the next receive through h would take, nil if there
+// is none.
+func (b *Mailbox) heldFor(h *Handle) *Message {
+	inbox := h.seen().inbox
+	var m *Message
+	switch {
+	case b.shared == 0:
+		m = b.held.find(h.Only)
+	case b.shared < b.held.n:
+		for m = b.held.first; m != nil && (m.share != nil || !h.Only.admits(m)); m = m.next {
+		}
+	}
+	if len(inbox) > 0 && (m == nil || b.order.precedes(inbox[0], m)) {
+		return inbox[0]
+	}
+	return m
+}
+
+// senderFor returns the parked sender whose message a receive, or a peek, through h gets
+// next, nil if there is none. What is to be broadcast is not for one alone.
+func (b *Mailbox) senderFor(h *Handle) *Request {
+	if b.receiving == Broadcast && h.ReadOp != Peek {
+		return nil
+	}
+	only := h.Only
 	var next *Request
 	for s := b.senders.first; s != nil; s = s.next {
-		if only.admits(s.message) && (next == nil || b.order.rank(s.message) > b.order.rank(next.message)) {
+		if s.message.share != nil || !only.admits(s.message) {
+			continue
+		}
+		if only == nil && b.order == FIFO {
+			return s
+		}
+		if next == nil || b.order.rank(s.message) > b.order.rank(next.message) {
 			next = s
 		}
 	}
 	return next
 }
 
-// next is the message that the next receive would take which only narrows, nil if there
-// is none.
-func (b *Mailbox) next(only *Selector) *Message {
-	if m := b.held.find(only); m != nil {
+// nextFor is the message that the next receive, or peek, through h would get, nil if
+// there is none.
+func (b *Mailbox) nextFor(h *Handle) *Message {
+	var m *Message
+	if h.ReadOp == Peek {
+		m = b.held.find(h.Only)
+	} else {
+		m = b.heldFor(h)
+	}
+	if m != nil {
 		return m
 	}
-	if s := b.senderFor(only); s != nil {
+	if s := b.senderFor(h); s != nil {
 		return s.message
 	}
 	return nil
@@ -361,7 +641,7 @@ func (b *Mailbox) peek(now Time, r *Request) Finished {
 	if r.Handle.resume(r) {
 		return one(r)
 	}
-	if m := b.next(r.Handle.Only); m != nil {
+	if m := b.nextFor(r.Handle); m != nil {
 		r.Handle.begin(r, m)
 		return one(r)
 	}
@@ -375,11 +655,10 @@ func (b *Mailbox) peek(now Time, r *Request) Finished {
 // flush discards what is held. The messages of parked senders were not sent yet:
 // they are admitted now, in order.
 func (b *Mailbox) flush(now Time, r *Request) Finished {
-	for m := b.held.pop(); m != nil; m = b.held.pop() {
-		b.drop(m)
-	}
+	var done Finished
+	b.dropAll(now, &b.held, &done)
 	b.changed = now
-	done := one(r)
+	done.add(r)
 	b.pump(now, &done)
 	return done
 }
@@ -387,33 +666,37 @@ func (b *Mailbox) flush(now Time, r *Request) Finished {
 // pump admits parked senders, in order, until one has to wait.
 func (b *Mailbox) pump(now Time, done *Finished) {
 	for s := b.senders.first; s != nil; s = b.senders.first {
-		if int64(len(s.message.Data)) > b.longest() {
+		n := int64(len(s.message.Data))
+		switch {
+		case n > b.longest() && s.message.share == nil:
 			// A limit was lowered below what waits; it could wait for ever.
-			b.senders.remove(s)
-			s.message.refund(b.ledger)
-			s.Errno, s.message = syscall.EMSGSIZE, nil
-			done.add(s)
+			b.end(s, syscall.EMSGSIZE, done)
 			continue
-		}
-		if b.overflow == Block && !b.fits(int64(len(s.message.Data))) {
+		case b.overflow == Block && !b.fits(n) && !b.offer(now, s, done):
 			return
+		case b.senders.first == s:
+			b.advance(now, s, done)
 		}
-		b.senders.remove(s)
-		b.admit(now, s, done)
 	}
+	b.begin(now, done)
 }
 
-// Cancel implements Object.
+// Cancel implements Object. A send of several messages, or to several receivers, of
+// which some have been sent, succeeds.
 func (b *Mailbox) Cancel(now Time, r *Request, cause syscall.Errno) Finished {
-	if r.on == nil {
-		return Finished{}
+	var done Finished
+	switch {
+	case r.on == nil:
+		return done
+	case r.on != &b.senders && r.on != &b.beginners:
+		r.on.remove(r)
+		return failed(r, cause)
+	case r.message != nil && r.message.share != nil && r.message.Seq != 0:
+		m := r.message
+		b.passed(r)
+		b.hold(now, m, &done)
 	}
-	r.on.remove(r)
-	if r.message != nil {
-		r.message.refund(b.ledger)
-		r.message = nil
-	}
-	done := failed(r, cause)
+	b.end(r, cause, &done)
 	// The sender behind may have a smaller message.
 	b.pump(now, &done)
 	return done
@@ -428,44 +711,76 @@ func (b *Mailbox) Return(now Time, r *Request) Finished {
 	}
 	m, h := r.message, r.Handle
 	r.took = false
-	if len(r.Data) < len(r.shown.Data) && (h.msg != r.shown || h.read > len(r.Data)) {
+	if int64(len(r.Data)) < r.shown.Size() && (h.msg != r.shown || h.read > len(r.Data)) ||
+		m.memory != nil && h.memory != m.memory {
 		return done // somebody who shares the handle has read on
 	}
 	h.forget(r.shown)
-	b.received--
-	if receiver := b.receiverFor(m); receiver != nil {
-		b.receivers.remove(receiver)
-		b.deliver(now, receiver, m, &done)
-		return done
+	if m.memory != nil {
+		h.memory = nil
+		defer m.memory.letGo()
 	}
-	b.restore(m)
-	b.show(m, &done)
+	switch {
+	case r.Op == Lease:
+		if h.seen().leased != m {
+			return done // it went back when the process died
+		}
+		b.unlease(h)
+	case m.share != nil:
+		b.received--
+		b.owe(now, r, m, &done)
+		return done
+	default:
+		b.received--
+		b.uncertify(m)
+	}
+	b.returned(now, m, &done)
 	return done
 }
 
 // Destroy implements Object.
 func (b *Mailbox) Destroy(now Time) Finished {
 	var done Finished
-	b.destroyed, b.due = true, 0
-	for m := b.held.pop(); m != nil; m = b.held.pop() {
-		m.refund(b.ledger)
+	b.destroyed, b.due, b.leaseDue = true, 0, 0
+	for _, l := range []*messageList{&b.held, &b.dead} {
+		for m := l.pop(); m != nil; m = l.pop() {
+			m.refund(b.ledger)
+		}
 	}
-	for s := b.senders.first; s != nil; s = s.next {
-		s.message.refund(b.ledger)
-		s.message = nil
+	b.shared, b.begun, b.leases = 0, 0, nil
+	for _, h := range b.handles {
+		for _, m := range []*Message{h.seen().begun, h.seen().leased} {
+			if m != nil {
+				m.refund(b.ledger)
+			}
+		}
+		h.mail = nil
 	}
 	b.receivers.drain(&done, syscall.EIDRM)
 	b.peekers.drain(&done, syscall.EIDRM)
-	b.senders.drain(&done, syscall.EIDRM)
+	b.awaiting.drain(&done, syscall.EIDRM)
+	for _, q := range []*queue{&b.senders, &b.beginners} {
+		for s := q.first; s != nil; s = q.first {
+			if s.message != nil {
+				s.message.refund(b.ledger)
+				s.message, s.begun = nil, 0
+			}
+			s.N = 0
+			b.end(s, syscall.EIDRM, &done)
+		}
+	}
 	return done
 }
 
 // Removable implements Object.
 func (b *Mailbox) Removable() syscall.Errno {
-	switch {
-	case b.senders.n+b.receivers.n+b.peekers.n > 0:
+	for range b.Waiters() {
 		return syscall.EBUSY
-	case b.held.n > 0:
+	}
+	switch {
+	case len(b.leases) > 0:
+		return syscall.EBUSY
+	case b.held.n+b.dead.n+int64(b.senders.n) > 0:
 		return syscall.ENOTEMPTY
 	}
 	return 0
@@ -478,121 +793,60 @@ func (b *Mailbox) Ready(h *Handle) Events {
 		return In | Out | Err | Hup
 	}
 	var e Events
-	if h.Reads && (h.due() || b.next(h.Only) != nil) {
+	switch {
+	case !h.Reads:
+	case h.ReadOp == Receipt:
+		if h.due() || !h.seen().pending {
+			e |= In
+		}
+	case h.due(), h.ReadOp == Lease && h.mayLease() != 0, b.nextFor(h) != nil:
 		e |= In
 	}
-	if h.Reads && (h.Only == nil || h.Only.urgent()) && b.held.outOfBand() {
+	if h.Reads && (h.Only == nil || h.Only.urgent()) && h.ReadOp != Receipt && b.held.outOfBand() {
 		e |= Pri
 	}
-	if h.Writes && b.writable(h) {
+	if h.Writes && (h.WriteOp == Settle || b.writable(h)) {
 		e |= Out
 	}
 	return e
 }
 
 func (b *Mailbox) writable(h *Handle) bool {
-	switch {
-	case b.overflow == DropOldest || b.overflow == DropNewest, h.Only.urgent(), b.awaited(h):
+	if b.overflow == DropOldest || b.overflow == DropNewest || h.Only.urgent() || b.framing == ByClose && h.seen().begun != nil {
 		return true
-	case b.overflow == Block && !b.senders.empty():
-		return false
-	}
-	return b.fits(b.longest())
-}
-
-// awaited reports whether a receiver waits for what whoever opened h would send.
-func (b *Mailbox) awaited(h *Handle) bool {
-	if b.receivers.empty() {
-		return false
 	}
 	m := Message{Sender: Caller{Uid: h.opener}}
 	if h.Only != nil {
 		h.Only.label(&m)
 	}
-	return b.receiverFor(&m) != nil
-}
-
-// Policy implements Object.
-func (b *Mailbox) Policy(name string) string {
-	switch name {
-	case "capacity":
-		return formatAmount(b.capacity)
-	case "capacity_bytes":
-		return formatAmount(b.capacityBytes)
-	case "max_message":
-		return formatAmount(b.maxMessage)
-	case "overflow":
-		return b.overflow.String()
-	case "order":
-		return b.order.String()
-	case "ttl":
-		return FormatSpan(b.ttl)
+	switch {
+	case b.awaited(&m):
+		return true
+	case b.overflow == Block && !b.senders.empty():
+		return false
+	case b.receiving == Broadcast && !b.anyoneFor(&m):
+		return true
 	}
-	panic("objects: mailbox has no policy " + name)
-}
-
-// SetPolicy implements Object. Lowering a capacity drops nothing: the mailbox takes
-// no more until it has drained below it.
-func (b *Mailbox) SetPolicy(now Time, name, value string) (Finished, syscall.Errno) {
-	var n int64
-	var ok bool
-	switch name {
-	case "capacity":
-		if n, ok = parseAmount(value); ok {
-			b.capacity = n
-		}
-	case "capacity_bytes":
-		if n, ok = parseBytes(value); ok {
-			b.capacityBytes = n
-		}
-	case "max_message":
-		if n, ok = parseBytes(value); ok && n == Unbounded {
-			n = MaxMessage
-		}
-		if ok = ok && n >= 1 && n <= MaxMessage; ok {
-			b.maxMessage = n
-		}
-	case "overflow":
-		var o Overflow
-		if o, ok = parseOverflow(value); ok {
-			b.overflow = o
-		}
-	case "order":
-		var o Order
-		if o, ok = parseOrder(value); ok && o != b.order {
-			b.order = o
-			b.held.reorder(o)
-		}
-	case "ttl":
-		var span Time
-		if span, ok = ParseSpan(value); ok {
-			b.ttl = span
-			b.expire(now)
-		}
-	}
-	var done Finished
-	if !ok {
-		return done, syscall.EINVAL
-	}
-	b.pump(now, &done)
-	return done, 0
+	return b.fits(b.longest())
 }
 
 // Held implements Object.
 func (b *Mailbox) Held() Held {
-	return Held{Messages: b.held.n, Bytes: b.held.bytes, Changed: b.changed, Taken: b.taken}
+	return Held{Messages: b.held.n, Bytes: b.held.bytes + b.held.memory, Changed: b.changed, Taken: b.taken}
 }
 
 // Stat implements Object.
 func (b *Mailbox) Stat() []Counter {
 	return []Counter{
 		{"messages", b.held.n},
-		{"bytes", b.held.bytes},
+		{"bytes", b.held.bytes + b.held.memory},
 		{"sent", b.sent},
 		{"received", b.received},
 		{"dropped", b.dropped},
 		{"expired", b.expired},
-		{"senders_waiting", int64(b.senders.n)},
+		{"redelivered", b.redelivered},
+		{"leased", int64(len(b.leases)) + b.dead.n},
+		{"senders_waiting", int64(b.senders.n + b.beginners.n)},
 		{"receivers_waiting", int64(b.receivers.n + b.peekers.n)},
 		{"open_senders", b.openSenders},
 		{"open_receivers", b.openReceivers},
@@ -602,17 +856,25 @@ func (b *Mailbox) Stat() []Counter {
 // Waiters implements Object.
 func (b *Mailbox) Waiters() iter.Seq[*Request] {
 	return func(yield func(*Request) bool) {
-		_ = b.senders.all(yield) && b.receivers.all(yield) && b.peekers.all(yield)
+		for s := b.senders.first; s != nil; s = s.next {
+			if s.Handle != nil && !yield(s) {
+				return
+			}
+		}
+		_ = b.beginners.all(yield) && b.receivers.all(yield) && b.peekers.all(yield) && b.awaiting.all(yield)
 	}
 }
 
 // Check implements Object.
 func (b *Mailbox) Check() error {
-	var n, bytes int64
+	var n, bytes, memory, shared int64
 	var last uint64
 	for m := b.held.first; m != nil; m = m.next {
 		if m.borrowed || !m.charged && b.ledger == Unlimited {
 			return fmt.Errorf("message %d is held on borrowed memory or off the books", m.Seq)
+		}
+		if m.memory != nil && (m.memory.storage == nil || !m.memory.queued) {
+			return fmt.Errorf("message %d is held and its memory is not", m.Seq)
 		}
 		if m.Seq == last {
 			return fmt.Errorf("message %d is held twice", m.Seq)
@@ -623,26 +885,73 @@ func (b *Mailbox) Check() error {
 		if at := b.dies(m); b.ttl != Unbounded && at != 0 && (b.due == 0 || at < b.due) {
 			return fmt.Errorf("message %d expires at %d, unnoticed until %d", m.Seq, at, b.due)
 		}
+		if m.share != nil {
+			if shared++; m.share.owed == 0 {
+				return fmt.Errorf("message %d is held for nobody", m.Seq)
+			}
+		}
 		n, bytes, last = n+1, bytes+int64(len(m.Data)), m.Seq
+		memory += m.memory.length()
 	}
 	switch {
 	case b.held.numbers != nil && int64(len(b.held.numbers)) != n:
 		return fmt.Errorf("%d messages are numbered, %d held", len(b.held.numbers), n)
-	case n != b.held.n || bytes != b.held.bytes:
-		return fmt.Errorf("holds %d messages of %d bytes, counted %d of %d", n, bytes, b.held.n, b.held.bytes)
+	case n != b.held.n || bytes != b.held.bytes || memory != b.held.memory || shared != b.shared:
+		return fmt.Errorf("holds %d messages of %d and %d bytes, %d of them broadcast, counted %d of %d and %d, %d",
+			n, bytes, memory, shared, b.held.n, b.held.bytes, b.held.memory, b.shared)
 	case b.senders.n > 0 && b.overflow != Block:
 		return fmt.Errorf("%d senders wait under overflow %s", b.senders.n, b.overflow)
 	case b.senders.n > 0 && b.fits(int64(len(b.senders.first.message.Data))):
 		return fmt.Errorf("the first of %d senders waits though its message fits", b.senders.n)
-	case b.destroyed && n+int64(b.senders.n+b.receivers.n+b.peekers.n) > 0:
+	case b.beginners.n > 0 && b.mayBegin(b.beginners.first):
+		return fmt.Errorf("the first of %d senders waits though it may begin", b.beginners.n)
+	case b.destroyed && n+int64(b.senders.n+b.beginners.n+b.receivers.n+b.peekers.n+b.awaiting.n) > 0:
 		return fmt.Errorf("destroyed, but something is left")
 	}
 	for _, q := range []*queue{&b.receivers, &b.peekers} {
 		for r := q.first; r != nil; r = r.next {
-			if m := b.next(r.Handle.Only); m != nil {
+			if m := b.nextFor(r.Handle); m != nil {
 				return fmt.Errorf("a %s waits though message %q is there for it", r.Op, m.Data)
 			}
 		}
+	}
+	return b.checkHandles()
+}
+
+// checkHandles checks what belongs to open files.
+func (b *Mailbox) checkHandles() error {
+	var begun, leases int64
+	owed := make(map[*Message]int)
+	for _, h := range b.handles {
+		s := h.seen()
+		if s.begun != nil {
+			begun++
+		}
+		if s.leased != nil {
+			if leases++; s.ends != 0 && (b.leaseDue == 0 || s.ends < b.leaseDue) {
+				return fmt.Errorf("a lease ends at %d, unnoticed until %d", s.ends, b.leaseDue)
+			}
+		}
+		for i, m := range s.inbox {
+			if owed[m]++; i > 0 && b.order.precedes(m, s.inbox[i-1]) {
+				return fmt.Errorf("broadcast message %d is out of order", m.Seq)
+			}
+		}
+	}
+	for m := b.held.first; m != nil; m = m.next {
+		if m.share != nil && m.share.owed != owed[m] {
+			return fmt.Errorf("message %d is owed to %d receivers, counted %d", m.Seq, owed[m], m.share.owed)
+		}
+		delete(owed, m)
+	}
+	if s := b.senders.first; s != nil {
+		delete(owed, s.message)
+	}
+	switch {
+	case len(owed) > 0:
+		return fmt.Errorf("%d broadcast messages are owed that are not held", len(owed))
+	case begun != b.begun || leases != int64(len(b.leases)):
+		return fmt.Errorf("%d messages are begun and %d leased, counted %d and %d", begun, leases, b.begun, len(b.leases))
 	}
 	return nil
 }

@@ -24,8 +24,8 @@ func (b *Mailbox) Discard(now Time, seq uint64) (Finished, syscall.Errno) {
 	if m == nil {
 		return done, syscall.ENOENT
 	}
-	b.held.remove(m)
-	b.drop(m)
+	b.release(m)
+	b.drop(now, m, &done)
 	b.changed = now
 	b.pump(now, &done)
 	return done, 0
@@ -47,26 +47,26 @@ func Transfer(now Time, from, to *Mailbox, seq uint64) (left, arrived Finished, 
 	case to.refuses(m):
 		return left, arrived, syscall.EAGAIN
 	}
-	from.held.remove(m)
-	from.received++
-	from.taken = now
-	// It was booked by whom it is booked on, so this cannot fail.
-	r := &Request{Op: Send, Nonblock: true, Caller: m.Sender, message: m}
-	var sent Finished
-	to.admit(now, r, &sent)
-	for f := sent.Next(); f != nil; f = sent.Next() {
-		if f != r {
-			arrived.add(f)
-		}
-	}
+	from.release(m)
+	from.pass(now, m, to, &left, &arrived)
 	from.pump(now, &left)
 	return left, arrived, 0
+}
+
+// pass sends m, which was booked by whom it is booked on, to to, which does not refuse it.
+func (b *Mailbox) pass(now Time, m *Message, to *Mailbox, left, arrived *Finished) {
+	b.received++
+	b.taken = now
+	b.certify(now, m, Moved, Caller{}, left)
+	m = m.moved()
+	m.share, m.wants, m.Deliveries = nil, nil, 0
+	to.put(now, m, arrived)
 }
 
 // refuses reports whether a send of m that does not wait would fail for want of room.
 func (b *Mailbox) refuses(m *Message) bool {
 	switch {
-	case m.Urgent || b.receiverFor(m) != nil:
+	case m.Urgent || b.awaited(m) || b.receiving == Broadcast && !b.anyoneFor(m):
 		return false
 	case b.overflow == Block:
 		return !b.senders.empty() || !b.fits(int64(len(m.Data)))

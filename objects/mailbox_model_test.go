@@ -391,7 +391,11 @@ func (m *mailboxModel) giveBack(r *modelRequest) {
 		m.hand(take(&m.receivers, i), r.whole)
 		return
 	}
-	m.held = slices.Insert(m.held, 0, r.whole)
+	i := slices.IndexFunc(m.held, func(x *modelMessage) bool { return x.seq > r.whole.seq })
+	if i < 0 {
+		i = len(m.held)
+	}
+	m.held = slices.Insert(m.held, i, r.whole)
 	m.show(r.whole)
 }
 
@@ -441,6 +445,8 @@ func (b *book) Charge(_ uint32, messages, bytes int64) syscall.Errno {
 	b.bytes += bytes
 	return 0
 }
+
+func (*book) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
 
 // A comparison drives a Mailbox and its model through the same operations.
 type comparison struct {
@@ -680,7 +686,6 @@ func (c *comparison) setPolicy(name, value string) {
 		c.model.overflow, _ = parseOverflow(value)
 	case "ttl":
 		c.model.ttl, _ = ParseSpan(value)
-		c.model.expire()
 	case "order":
 		o, _ := parseOrder(value)
 		if o == FIFO && c.model.order != o {
@@ -688,6 +693,7 @@ func (c *comparison) setPolicy(name, value string) {
 		}
 		c.model.order = o
 	}
+	c.model.expire()
 	c.model.settle()
 	c.compare(done)
 }

@@ -13,19 +13,26 @@ const inlineData = 64
 
 // A Message is what one Send put into a mailbox.
 type Message struct {
-	Data   []byte
-	Seq    uint64 // 1 for the mailbox's first message
+	Data   []byte  // empty if it is a segment that was sent whole
+	memory *parcel // then; nil otherwise
+	Seq    uint64  // 1 for the mailbox's first message
 	Sender Caller
-	Sent   Time
+
+	// Deliveries is how many leases of it have ended without an acknowledgement.
+	Deliveries uint32
+
+	Sent Time
 
 	// What its endpoint labelled it with.
 	Topic    string // "" if it has none
 	Priority uint8
 	Urgent   bool
 
-	borrowed   bool  // Data belongs to the driver
-	charged    bool  // booked in the ledger
-	rank       uint8 // in the list that it is in
+	borrowed   bool    // Data belongs to the driver
+	charged    bool    // booked in the ledger
+	rank       uint8   // in the list that it is in
+	share      *share  // nil unless it was broadcast
+	wants      *Handle // who wants a receipt of it, nil if nobody does
 	prev, next *Message
 	inline     [inlineData]byte
 }
@@ -48,16 +55,20 @@ func (m *Message) charge(l Ledger) syscall.Errno {
 	if m.charged {
 		return 0
 	}
+	m.memory.enqueue()
 	errno := l.Charge(m.Sender.Uid, 1, int64(len(m.Data)))
 	m.charged = errno == 0
 	return errno
 }
 
+// refund takes m off the books. Its memory, if it has any, is freed unless a handle
+// still reads it.
 func (m *Message) refund(l Ledger) {
 	if m.charged {
 		l.Charge(m.Sender.Uid, -1, -int64(len(m.Data)))
 		m.charged = false
 	}
+	m.memory.dequeue()
 }
 
 // A messageList is a queue of messages in the order in which they are to be received:
@@ -66,7 +77,8 @@ func (m *Message) refund(l Ledger) {
 type messageList struct {
 	first, last *Message
 	n           int64
-	bytes       int64
+	bytes       int64  // of their Data
+	memory      int64  // bytes of those that are memory
 	ranks       *ranks // nil as long as there has been none but 0
 
 	// numbers finds messages by their Seq. It is nil unless somebody has asked since
@@ -110,14 +122,23 @@ func (l *messageList) push(m *Message, rank uint8) {
 	l.ranks.ends[rank] = m
 }
 
-// pushFront adds m before those of its rank.
-func (l *messageList) pushFront(m *Message, rank uint8) {
-	if rank > 0 && (l.ranks == nil || l.ranks.used&(1<<rank) == 0) {
+// putBack adds m, which was in l before, where its number belongs among those of its
+// rank. That is at the head, or close to it.
+func (l *messageList) putBack(m *Message, rank uint8) {
+	at := l.above(rank)
+	next := l.first
+	if at != nil {
+		next = at.next
+	}
+	for next != nil && next.rank == rank && next.Seq < m.Seq {
+		at, next = next, next.next
+	}
+	if next == nil || next.rank < rank {
 		l.push(m, rank)
 		return
 	}
 	m.rank = rank
-	l.insert(m, l.above(rank))
+	l.insert(m, at)
 }
 
 // insert adds m after the message at, or as the first if that is nil.
@@ -135,6 +156,7 @@ func (l *messageList) insert(m, at *Message) {
 	}
 	l.n++
 	l.bytes += int64(len(m.Data))
+	l.memory += m.memory.length()
 	if l.numbers != nil {
 		l.numbers[m.Seq] = m
 	}
@@ -162,6 +184,7 @@ func (l *messageList) remove(m *Message) {
 	m.prev, m.next = nil, nil
 	l.n--
 	l.bytes -= int64(len(m.Data))
+	l.memory -= m.memory.length()
 	if l.numbers != nil {
 		delete(l.numbers, m.Seq)
 		if l.n == 0 {

@@ -17,7 +17,8 @@ type Object interface {
 	Submit(now Time, r *Request) Finished
 
 	// Cancel finishes the parked request r with cause, nothing sent and nothing
-	// taken. It does nothing if r has finished already.
+	// taken; or with what was done of it, if it has several parts. It does nothing
+	// if r has finished already.
 	Cancel(now Time, r *Request, cause syscall.Errno) Finished
 
 	// Return takes back what r was finished with, because the driver found that
@@ -89,6 +90,9 @@ type Ledger interface {
 	// Charge books messages and bytes on uid. Negative amounts give back what was
 	// booked and never fail. ENOSPC: the mount's limit; EDQUOT: the user's.
 	Charge(uid uint32, messages, bytes int64) syscall.Errno
+
+	// Rebook books on to bytes that are booked on from. EDQUOT: the limit of to.
+	Rebook(from, to uint32, bytes int64) syscall.Errno
 }
 
 // Unlimited is the Ledger without a limit.
@@ -96,4 +100,5 @@ var Unlimited Ledger = unlimited{}
 
 type unlimited struct{}
 
-func (unlimited) Charge(uint32, int64, int64) syscall.Errno { return 0 }
+func (unlimited) Charge(uint32, int64, int64) syscall.Errno  { return 0 }
+func (unlimited) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }

@@ -24,7 +24,7 @@ func init() {
 	register(Kind{
 		Name:     "pipe",
 		New:      func(l Ledger) Object { return NewPipe(l) },
-		Policies: []string{"capacity", "overflow", "lifetime"},
+		Policies: pipePolicies.names(),
 		Ops:      []Op{Open, Connect, Write, Read, Send, Receive, Hangup, Flush, Close},
 	})
 }
@@ -41,9 +41,9 @@ func init() {
 type Pipe struct {
 	ledger Ledger
 
-	capacity   int64
-	overflow   Overflow
-	persistent bool // lifetime
+	capacity int64
+	overflow Overflow
+	lifetime Lifetime
 
 	bytes   chunkList // held, then those of parked writes
 	held    int64     // bytes that the pipe has taken; the rest of the list waits for room
@@ -63,69 +63,18 @@ type Pipe struct {
 	written, received, dropped int64     // bytes
 }
 
-// A chunk is a part of the stream in memory of its own, or the mark of a hangup.
-type chunk struct {
-	data       []byte // not read yet
-	uid        uint32 // whom it is booked on
-	buffer     Buffer // that data is in; nil: its own memory
-	mark       bool
-	prev, next *chunk
-}
+// Lifetime is how long the bytes of a pipe, and its ends, live.
+type Lifetime uint8
 
-// Bytes are kept in the driver's buffer instead of being copied if they are longData at
-// least. As all of the buffer is kept, fewer than fullData are so in fewKept buffers only:
-// enough for a stream that is read as fast as it is written.
 const (
-	longData = 64 << 10
-	fullData = 256 << 10
-	fewKept  = 4
+	Session    Lifetime = iota // as long as somebody has it open: fifo(7)
+	Persistent                 // as long as the pipe; opens do not wait, and only a hangup is end of file
 )
 
-// chunkSizes are the least and the largest chunk, in bytes, that small writes share.
-const minChunk, maxChunk = 512, 64 << 10
+var lifetimeNames = []string{Session: "session", Persistent: "persistent"}
 
-// A chunkList is the stream, the next byte first.
-type chunkList struct {
-	first, last *chunk
-	n           int64 // bytes
-}
-
-func (l *chunkList) push(c *chunk) {
-	c.prev, c.next = l.last, nil
-	if l.last == nil {
-		l.first = c
-	} else {
-		l.last.next = c
-	}
-	l.last = c
-	l.n += int64(len(c.data))
-}
-
-func (l *chunkList) pushFront(c *chunk) {
-	c.prev, c.next = nil, l.first
-	if l.first == nil {
-		l.last = c
-	} else {
-		l.first.prev = c
-	}
-	l.first = c
-	l.n += int64(len(c.data))
-}
-
-func (l *chunkList) remove(c *chunk) {
-	if c.prev == nil {
-		l.first = c.next
-	} else {
-		c.prev.next = c.next
-	}
-	if c.next == nil {
-		l.last = c.prev
-	} else {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next = nil, nil
-	l.n -= int64(len(c.data))
-}
+// String is the policy's word.
+func (l Lifetime) String() string { return lifetimeNames[l] }
 
 // NewPipe makes an empty pipe with default policies that books what it holds in l.
 func NewPipe(l Ledger) *Pipe {
@@ -175,7 +124,7 @@ func (p *Pipe) open(now Time, r *Request) Finished {
 		p.oob.count(h, 1)
 		return one(r)
 	}
-	connect := r.Op == Connect && !p.persistent
+	connect := r.Op == Connect && p.lifetime == Session
 	// fifo(7), open(2): ENXIO, opened for writing only with O_NONBLOCK, no reader.
 	if connect && r.Nonblock && h.Writes && !h.Reads && p.openReaders == 0 {
 		return failed(r, syscall.ENXIO)
@@ -236,13 +185,13 @@ func (p *Pipe) unmet(h *Handle) bool {
 // ended reports whether a read of h on the empty pipe gets end of file.
 // pipe(7): all descriptors of the write end have been closed.
 func (p *Pipe) ended(h *Handle) bool {
-	return !p.persistent && p.openWriters == 0 && !p.awaits(h)
+	return p.lifetime == Session && p.openWriters == 0 && !p.awaits(h)
 }
 
 // broken reports whether a write through h gets EPIPE.
 // pipe(7): all descriptors of the read end have been closed.
 func (p *Pipe) broken(h *Handle) bool {
-	return !p.persistent && p.openReaders == 0 && !p.awaits(h)
+	return p.lifetime == Session && p.openReaders == 0 && !p.awaits(h)
 }
 
 func (p *Pipe) close(now Time, h *Handle, done *Finished) {
@@ -259,7 +208,7 @@ func (p *Pipe) close(now Time, h *Handle, done *Finished) {
 		p.openWriters--
 	}
 	p.settle(now, done)
-	if !p.persistent && p.openReaders+p.openWriters == 0 {
+	if p.lifetime == Session && p.openReaders+p.openWriters == 0 {
 		// fifo(7): the bytes live in the pipe that the open files share.
 		for p.bytes.first != nil {
 			p.lose(p.bytes.first)
@@ -768,10 +717,10 @@ func (p *Pipe) Ready(h *Handle) Events {
 		if p.bytes.first != nil || h.end {
 			e |= In
 		}
-		if !p.persistent && p.openWriters == 0 && !p.unmet(h) {
+		if p.lifetime == Session && p.openWriters == 0 && !p.unmet(h) {
 			e |= Hup
 		}
-		if p.oob.next(nil) != nil {
+		if p.oob.nextFor(new(Handle)) != nil {
 			e |= Pri
 		}
 	}
@@ -797,46 +746,47 @@ func (p *Pipe) writable() bool {
 	return p.room() >= max(1, min(PipeBuf, p.capacity))
 }
 
-// Policy implements Object.
-func (p *Pipe) Policy(name string) string {
-	switch name {
-	case "capacity":
-		return formatAmount(p.capacity)
-	case "overflow":
-		return p.overflow.String()
-	case "lifetime":
-		if p.persistent {
-			return "persistent"
-		}
-		return "session"
-	}
-	panic("objects: pipe has no policy " + name)
+// pipePolicies are the policies of a pipe. Lowering the capacity drops nothing.
+var pipePolicies = policies[*Pipe]{
+	{"capacity",
+		func(p *Pipe) string { return formatAmount(p.capacity) },
+		func(p *Pipe, _ Time, value string) syscall.Errno {
+			n, ok := parseBytes(value)
+			if ok {
+				p.capacity = n
+			}
+			return valid(ok)
+		}},
+	{"overflow",
+		func(p *Pipe) string { return p.overflow.String() },
+		func(p *Pipe, _ Time, value string) syscall.Errno {
+			o, ok := parseOverflow(value)
+			if ok {
+				p.overflow = o
+			}
+			return valid(ok)
+		}},
+	{"lifetime",
+		func(p *Pipe) string { return p.lifetime.String() },
+		func(p *Pipe, _ Time, value string) syscall.Errno {
+			l, ok := choice[Lifetime](lifetimeNames, value)
+			if ok {
+				p.lifetime = l
+			}
+			return valid(ok)
+		}},
 }
 
-// SetPolicy implements Object. Lowering the capacity drops nothing.
+// Policy implements Object.
+func (p *Pipe) Policy(name string) string { return pipePolicies.show(p, name) }
+
+// SetPolicy implements Object.
 func (p *Pipe) SetPolicy(now Time, name, value string) (Finished, syscall.Errno) {
 	var done Finished
-	ok := false
-	switch name {
-	case "capacity":
-		var n int64
-		if n, ok = parseBytes(value); ok {
-			p.capacity = n
-		}
-	case "overflow":
-		var o Overflow
-		if o, ok = parseOverflow(value); ok {
-			p.overflow = o
-		}
-	case "lifetime":
-		if ok = value == "session" || value == "persistent"; ok {
-			p.persistent = value == "persistent"
-		}
+	if errno := pipePolicies.set(p, now, name, value); errno != 0 {
+		return done, errno
 	}
-	if !ok {
-		return done, syscall.EINVAL
-	}
-	if p.persistent {
+	if p.lifetime == Persistent {
 		p.openers.drain(&done, 0)
 	}
 	p.settle(now, &done)
@@ -906,7 +856,7 @@ func (p *Pipe) Check() error {
 		return fmt.Errorf("%d writes wait under overflow %s", p.writers.n, p.overflow)
 	case w != nil && p.room() > 0 && (p.room() >= w.units || !p.atomic(w, int(w.units))):
 		return fmt.Errorf("the first of %d writes waits though %d bytes fit", p.writers.n, p.room())
-	case p.openers.n > 0 && (p.persistent || p.openReaders > 0 && p.openWriters > 0):
+	case p.openers.n > 0 && (p.lifetime == Persistent || p.openReaders > 0 && p.openWriters > 0):
 		return fmt.Errorf("%d opens wait though the other end is there", p.openers.n)
 	case int64(len(p.ends)) != p.openReaders:
 		return fmt.Errorf("%d open readers, counted %d", len(p.ends), p.openReaders)

@@ -2,8 +2,10 @@ package objects
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Unbounded is the amount that the words max and unbounded stand for.
@@ -65,16 +67,61 @@ const (
 	DropNewest                 // succeed and drop what was sent
 )
 
-var overflowNames = [...]string{Block: "block", Fail: "fail", DropOldest: "drop-oldest", DropNewest: "drop-newest"}
+var overflowNames = []string{Block: "block", Fail: "fail", DropOldest: "drop-oldest", DropNewest: "drop-newest"}
 
 // String is the policy's word.
 func (o Overflow) String() string { return overflowNames[o] }
 
-func parseOverflow(s string) (Overflow, bool) {
-	for o, name := range overflowNames {
-		if s == name {
-			return Overflow(o), true
+func parseOverflow(s string) (Overflow, bool) { return choice[Overflow](overflowNames, s) }
+
+// A policy is one that objects of type T have.
+type policy[T any] struct {
+	name string
+	show func(o T) string
+	set  func(o T, now Time, value string) syscall.Errno // EINVAL: a bad value; nothing changes
+}
+
+// policies are those of a kind, in the order in which they are shown.
+type policies[T any] []policy[T]
+
+func (p policies[T]) names() []string {
+	var names []string
+	for i := range p {
+		names = append(names, p[i].name)
+	}
+	return names
+}
+
+// show is what Object.Policy returns.
+func (p policies[T]) show(o T, name string) string {
+	for i := range p {
+		if p[i].name == name {
+			return p[i].show(o)
 		}
 	}
-	return 0, false
+	panic("objects: no policy " + name)
+}
+
+// set is what Object.SetPolicy does first.
+func (p policies[T]) set(o T, now Time, name, value string) syscall.Errno {
+	for i := range p {
+		if p[i].name == name {
+			return p[i].set(o, now, value)
+		}
+	}
+	return syscall.EINVAL
+}
+
+// valid is the errno of set for a value that was understood, or not.
+func valid(ok bool) syscall.Errno {
+	if ok {
+		return 0
+	}
+	return syscall.EINVAL
+}
+
+// choice reads the value of a policy that is one of a few words; T is the word's index.
+func choice[T ~uint8](words []string, value string) (T, bool) {
+	i := slices.Index(words, value)
+	return T(i), i >= 0
 }

@@ -13,6 +13,9 @@ const (
 	Close                 // the handle's last use has ended
 	Send                  // put Data in as one message
 	Receive               // take the next message, or what is left of the handle's
+	Lease                 // take it for as long as a lease lasts
+	Settle                // end or prolong the lease of the handle, as Data says
+	Receipt               // how the message fared that was sent last through the handle
 	Peek                  // a copy of the next message, nothing taken
 	Flush                 // discard all that is held
 	Lock                  // take or release a lock of a LockTable
@@ -35,7 +38,7 @@ const (
 	Punch     // make a hole of Size bytes
 )
 
-var opNames = [...]string{Open: "open", Close: "close", Send: "send", Receive: "receive", Peek: "peek", Flush: "flush", Lock: "lock",
+var opNames = [...]string{Open: "open", Close: "close", Send: "send", Receive: "receive", Lease: "lease", Settle: "settle", Receipt: "receipt", Peek: "peek", Flush: "flush", Lock: "lock",
 	Connect: "open", Write: "write", Read: "read", Hangup: "hangup", Wait: "wait", Post: "post", Hold: "hold", Release: "release",
 	ReadAt: "read", WriteAt: "write", WriteBack: "write", Resize: "resize", Allocate: "allocate", Reserve: "allocate", Punch: "punch"}
 
@@ -64,8 +67,12 @@ type Request struct {
 	Data []byte
 
 	// N is how many bytes of Data a finished Send, Write, Wait or Post has taken:
-	// all of them, except that a Write may end early.
+	// all of them, except that a Write, and a Send of several messages, may end early.
 	N int
+
+	// Killed marks a Close after a signal has ended the process that wrote last: what
+	// it had begun to send is not sent.
+	Killed bool
 
 	// More marks a Read that continues a read(2) which has bytes already: it
 	// finishes with what there is, if only nothing, instead of waiting.
@@ -100,7 +107,9 @@ type Request struct {
 	shown      *Message // what of it the process sees, the message itself unless it is rendered
 	message    *Message // what a parked send offers, what a finished receive took
 	took       bool     // a finished receive that took message off the queue, or a wait that took units
-	units      int64    // what a Wait or Post moves; the bytes that a parked Write still offers
+	units      int64    // what a Wait or Post moves; the bytes that a parked Write or Send still offers
+	rest       []byte   // of the Data of a Send, behind message
+	begun      int      // the bytes of message that had been there before
 	chunk      *chunk   // those bytes are at the end of it
 	on         *queue   // the wait queue the request is parked in
 	prev, next *Request // in that queue; next also links Finished

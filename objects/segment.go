@@ -17,7 +17,7 @@ func init() {
 	register(Kind{
 		Name:     "segment",
 		New:      func(l Ledger) Object { return NewSegment(l, new(Bytes), 0) },
-		Policies: []string{"size", "seal"},
+		Policies: segmentPolicies.names(),
 		Ops:      []Op{Open, ReadAt, WriteAt, Resize, Allocate, Reserve, Punch, Hold, Release, Close},
 	})
 }
@@ -43,6 +43,15 @@ type Storage interface {
 
 	// Punch turns n bytes at offset into zeros that take no memory.
 	Punch(offset, n int64) syscall.Errno
+
+	// Mapped reports whether a process may have it mapped of which the object sees no
+	// open file: a mapping outlives that, and where the memory itself is mapped the
+	// driver is not told when it ends.
+	Mapped() bool
+
+	// Move moves the bytes, none of which is copied, to a storage of their own. What
+	// is left is as after Free.
+	Move() Storage
 
 	// Free lets go of everything.
 	Free()
@@ -363,43 +372,43 @@ func (g *Segment) Removable() syscall.Errno {
 // Ready implements Object. As in poll(2) of a regular file, nothing would block.
 func (g *Segment) Ready(*Handle) Events { return In | Out }
 
-// Policy implements Object.
-func (g *Segment) Policy(name string) string {
-	switch name {
-	case "size":
-		return formatAmount(g.Held().Bytes)
-	case "seal":
-		return g.seals.String()
-	}
-	panic("objects: segment has no policy " + name)
+// segmentPolicies are the policies of a segment. A new size is a Resize, with its errors.
+// The words of a new seal are added to those there are. EBUSY: grow and write take effect
+// on files opened from then on, so nobody may have it open for writing (fcntl(2),
+// F_SEAL_WRITE: EBUSY while there is a writable mapping).
+var segmentPolicies = policies[*Segment]{
+	{"size",
+		func(g *Segment) string { return formatAmount(g.Held().Bytes) },
+		func(g *Segment, now Time, value string) syscall.Errno {
+			n, ok := parseBytes(value)
+			if !ok || n == Unbounded {
+				return syscall.EINVAL
+			}
+			r := &Request{Op: Resize, Offset: n}
+			g.Submit(now, r)
+			return r.Errno
+		}},
+	{"seal",
+		func(g *Segment) string { return g.seals.String() },
+		func(g *Segment, _ Time, value string) syscall.Errno {
+			s, ok := parseSeal(value)
+			switch {
+			case !ok:
+				return syscall.EINVAL
+			case s&^g.seals&(sealGrow|sealWrite) != 0 && g.writers > 0:
+				return syscall.EBUSY
+			}
+			g.seals |= s
+			return 0
+		}},
 }
 
-// SetPolicy implements Object. A new size is a Resize, with its errors. The words of a
-// new seal are added to those there are. EBUSY: grow and write take effect on files
-// opened from then on, so nobody may have it open for writing (fcntl(2),
-// F_SEAL_WRITE: EBUSY while there is a writable mapping).
+// Policy implements Object.
+func (g *Segment) Policy(name string) string { return segmentPolicies.show(g, name) }
+
+// SetPolicy implements Object.
 func (g *Segment) SetPolicy(now Time, name, value string) (Finished, syscall.Errno) {
-	switch name {
-	case "size":
-		n, ok := parseBytes(value)
-		if !ok || n == Unbounded {
-			break
-		}
-		r := &Request{Op: Resize, Offset: n}
-		g.Submit(now, r)
-		return Finished{}, r.Errno
-	case "seal":
-		s, ok := parseSeal(value)
-		if !ok {
-			break
-		}
-		if s&^g.seals&(sealGrow|sealWrite) != 0 && g.writers > 0 {
-			return Finished{}, syscall.EBUSY
-		}
-		g.seals |= s
-		return Finished{}, 0
-	}
-	return Finished{}, syscall.EINVAL
+	return Finished{}, segmentPolicies.set(g, now, name, value)
 }
 
 // Storage is what it was made with.
@@ -519,6 +528,16 @@ func (m *Bytes) Punch(offset, n int64) syscall.Errno {
 		clear(m.b[offset:min(offset+n, m.Size())])
 	}
 	return 0
+}
+
+// Mapped implements Storage.
+func (m *Bytes) Mapped() bool { return false }
+
+// Move implements Storage.
+func (m *Bytes) Move() Storage {
+	moved := &Bytes{m.b}
+	m.b = nil
+	return moved
 }
 
 // Free implements Storage.

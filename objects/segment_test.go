@@ -19,6 +19,8 @@ func (p *purse) Charge(_ uint32, _, n int64) syscall.Errno {
 	return 0
 }
 
+func (*purse) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
+
 // do submits an operation that does not wait.
 func do(t *testing.T, g *Segment, r Request) *Request {
 	t.Helper()

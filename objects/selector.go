@@ -62,19 +62,12 @@ const (
 	ByPriorities              // the oldest of the highest priority
 )
 
-var orderNames = [...]string{FIFO: "fifo", ByPriorities: "priority"}
+var orderNames = []string{FIFO: "fifo", ByPriorities: "priority"}
 
 // String is the policy's word.
 func (o Order) String() string { return orderNames[o] }
 
-func parseOrder(s string) (Order, bool) {
-	for o, name := range orderNames {
-		if s == name {
-			return Order(o), true
-		}
-	}
-	return 0, false
-}
+func parseOrder(s string) (Order, bool) { return choice[Order](orderNames, s) }
 
 // outOfBand is the rank of urgent messages, above every priority.
 const outOfBand = Priorities

@@ -13,7 +13,7 @@ func init() {
 	register(Kind{
 		Name:     "semaphore",
 		New:      func(Ledger) Object { return NewSemaphore() },
-		Policies: []string{"value", "max"},
+		Policies: semaphorePolicies.names(),
 		Ops:      []Op{Open, Wait, Post, Hold, Release, Close},
 	})
 }
@@ -284,38 +284,40 @@ func (s *Semaphore) Ready(h *Handle) Events {
 	return e
 }
 
-// Policy implements Object.
-func (s *Semaphore) Policy(name string) string {
-	switch name {
-	case "value":
-		return strconv.FormatInt(s.value, 10)
-	case "max":
-		return formatAmount(s.max)
-	}
-	panic("objects: semaphore has no policy " + name)
+// semaphorePolicies are the policies of a semaphore. Lowering max takes nothing away: no
+// more is posted until the value has sunk below it.
+var semaphorePolicies = policies[*Semaphore]{
+	{"value",
+		func(s *Semaphore) string { return strconv.FormatInt(s.value, 10) },
+		func(s *Semaphore, now Time, value string) syscall.Errno {
+			n, ok := parseAmount(value)
+			// semctl(2), SETVAL: ERANGE there; here as for every control file.
+			if ok = ok && n <= s.max-int64(len(s.owners)); ok {
+				s.value, s.changed = n, now
+			}
+			return valid(ok)
+		}},
+	{"max",
+		func(s *Semaphore) string { return formatAmount(s.max) },
+		func(s *Semaphore, _ Time, value string) syscall.Errno {
+			n, ok := parseAmount(value)
+			if ok = ok && n > 0; ok {
+				s.max = n
+			}
+			return valid(ok)
+		}},
 }
 
-// SetPolicy implements Object. Lowering max takes nothing away: no more is posted
-// until the value has sunk below it.
+// Policy implements Object.
+func (s *Semaphore) Policy(name string) string { return semaphorePolicies.show(s, name) }
+
+// SetPolicy implements Object.
 func (s *Semaphore) SetPolicy(now Time, name, value string) (Finished, syscall.Errno) {
 	var done Finished
-	n, ok := parseAmount(value)
-	switch {
-	case !ok, name == "max" && n == 0:
-		return done, syscall.EINVAL
-	case name == "max":
-		s.max = n
-		s.giveUp(&done)
-	case name == "value":
-		// semctl(2), SETVAL: ERANGE there; here as for every control file.
-		if n > s.max-int64(len(s.owners)) {
-			return done, syscall.EINVAL
-		}
-		s.value = n
-		s.changed = now
-	default:
-		return done, syscall.EINVAL
+	if errno := semaphorePolicies.set(s, now, name, value); errno != 0 {
+		return done, errno
 	}
+	s.giveUp(&done)
 	s.pump(now, &done)
 	return done, 0
 }

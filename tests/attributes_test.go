@@ -96,8 +96,9 @@ func TestModeAndUmaskOfTheCreatorAreHonoured(t *testing.T) {
 func TestDirectoryShapeStartsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	mb := mount(t).mailbox(t, directory, "jobs")
-	want := map[string]os.FileMode{"send": 0o200, "receive": 0o400, "stream": 0o400, "peek": 0o400, "capacity": 0o644,
-		"capacity_bytes": 0o644, "max_message": 0o644, "overflow": 0o644, "flush": 0o200, "stat": 0o444, "waiters": 0o444}
+	want := map[string]os.FileMode{"send": 0o600, "receive": 0o400, "stream": 0o400, "peek": 0o400, "capacity": 0o644,
+		"capacity_bytes": 0o644, "max_message": 0o644, "overflow": 0o644, "lease": 0o600,
+		"framing": 0o644, "receivers": 0o644, "lease_time": 0o644, "max_deliveries": 0o644, "dead_letters": 0o644, "flush": 0o200, "stat": 0o444, "waiters": 0o444}
 	entries, err := os.ReadDir(mb.path)
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,8 @@ func TestBadInputGetsItsErrnoAndChangesNothing(t *testing.T) {
 		{"", "open C/waiters wronly", "EACCES"},
 		{"", "open C/flush rdonly", "EACCES"},
 		{"", "open C/send rdonly", "EACCES"},
+		{"", "open C/lease rdonly", "EACCES"},
+		{"", "open C/lease wronly", "EACCES"},
 		{"", "open C/receive wronly", "EACCES"},
 		{"", "open C/receive rdwr", "EACCES"},
 		{"", "open C/stream wronly", "EACCES"},
@@ -44,9 +46,15 @@ func TestBadInputGetsItsErrnoAndChangesNothing(t *testing.T) {
 		// EBADF, read(2) and write(2): the descriptor is not open for it.
 		{"S wronly", "read 10", "EBADF"},
 		{"R rdonly", "write x", "EBADF"},
+		// A worker's words, without a lease: ENOMSG, msgrcv(2), no message of the requested kind.
+		{"C/lease rdwr", "write ack", "ENOMSG"},
+		{"C/lease rdwr", `write nack\n`, "ENOMSG"},
+		{"C/lease rdwr", "write extend 1s", "ENOMSG"},
 		// ESPIPE, lseek(2): a stream has no position.
 		{"S wronly", "lseek 0 set", "ESPIPE"},
 		{"S wronly", "lseek 5 cur", "ESPIPE"},
+		{"C/lease rdwr", "lseek 0 set", "ESPIPE"},
+		{"C/send rdwr", "lseek 0 set", "ESPIPE"},
 		{"R rdonly|nonblock", "lseek 0 set", "ESPIPE"},
 		{"R rdonly|nonblock", "lseek 0 end", "ESPIPE"},
 		{"R rdonly|nonblock", "pread 1 0", "ESPIPE"},
@@ -109,6 +117,10 @@ func TestBadInputGetsItsErrnoAndChangesNothing(t *testing.T) {
 		"capacity":       {"-1", "x", "1.5", "0x", "1k2", "99999999999999999999", "max max", "1 2", "1\n2", "\xff"},
 		"capacity_bytes": {"-1", "x", "1.5", "99999999999999999999", "max x"},
 		"max_message":    {"-1", "x", number(maxMessage + 1), "99999999999999999999"},
+		"framing":        {"lines", "CLOSE", "write close", "0"},
+		"receivers":      {"one", "SINGLE", "any pair", "0"},
+		"lease_time":     {"0", "0s", "-1s", "10", "1.5s", "never"},
+		"max_deliveries": {"0", "-1", "x", "1.5", "99999999999999999999"},
 		"overflow":       {"sometimes", "drop", "BLOCK", "block fail", "0"},
 	}
 	for _, policy := range slices.Sorted(maps.Keys(policies)) {

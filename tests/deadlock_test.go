@@ -94,12 +94,12 @@ func TestDeadlocksAreNamed(t *testing.T) {
 			hold, open := "open "+s.file("lock")+" rdonly", "open "+m.path(".ipcfs/limits")+" rdonly"
 			return [2]claims{{"segments/frame", []string{open, hold, "use 0"}, "flock ex"}, {".ipcfs/limits", []string{open, "flock ex"}, hold}}
 		},
-		"record locks": func(t *testing.T, m *mountpoint) [2]claims {
+		"a record lock and a flock": func(t *testing.T, m *mountpoint) [2]claims {
 			m.mailbox(t, flat, "a b")
 			open := "open " + escaped(m.path("mailboxes/a b")) + " rdwr"
 			return [2]claims{
-				{"mailboxes/a b", []string{open, "lockw wr 0 10"}, "lockw wr 10 10"},
-				{"mailboxes/a b", []string{open, "lockw rd 10 10"}, "lockw wr 9 1"},
+				{"mailboxes/a b", []string{open, "lockw wr 0 10"}, "flock ex"},
+				{"mailboxes/a b", []string{open, "flock sh"}, "lockw rd 9 1"},
 			}
 		},
 	} {

@@ -21,6 +21,8 @@ func goClient(job string, args []string) int {
 		"Scanner":       goScanner,
 		"WriteFile":     goWriteFile,
 		"WriteTwice":    goWriteTwice,
+		"Copy":          goCopy,
+		"Lease":         goLease,
 		"ReadDeadline":  goReadDeadline,
 		"WriteDeadline": goWriteDeadline,
 		"CloseUnblocks": goCloseUnblocks,
@@ -76,6 +78,23 @@ func goWriteFile(args []string) error {
 		return err
 	}
 	return os.WriteFile(args[0], b, 0o600)
+}
+
+// goCopy copies with many small writes and the buffer of io.Copy, and never closes what it writes to.
+func goCopy(args []string) error {
+	to, err := os.OpenFile(args[0], os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	from, err := os.Open(args[1])
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyN(struct{ io.Writer }{to}, from, 1); err != nil {
+		return err
+	}
+	_, err = io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
+	return err
 }
 
 func goWriteTwice(args []string) error {

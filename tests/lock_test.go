@@ -184,6 +184,26 @@ func TestFcntlLocksOfOneProcessDoNotConflict(t *testing.T) {
 	})
 }
 
+func TestFcntlLockThatWouldCloseACircleFailsWithEDEADLK(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	var open [2]string
+	for i, name := range []string{"a", "b"} {
+		open[i] = "open " + m.mailbox(t, flat, name).path + " rdwr"
+	}
+	one := cli(t, open[0], "lockw wr 0 1", "pause", open[1], "lockw wr 5 1")
+	one.expect("ok", "ok")
+	two := cli(t, open[1], "lockw rd 5 1", "pause", open[0], "lockw rd 0 0", "lockw rd 1 0", "lock un 0 0")
+	two.expect("ok", "ok")
+	one.resume()
+	one.expect("ok", "ok")
+	eventually(t, func() string { return differs(m.daemonStat(t)["parked"], 1) })
+	two.resume()
+	two.expect("ok", "ok", "EDEADLK", "ok", "ok")
+	two.kill() // and with it goes its lock of the other file
+	one.expect("ok")
+}
+
 func TestFlockOfTheShell(t *testing.T) {
 	t.Parallel()
 	lockable(t, func(t *testing.T, _ *mailbox, path string) {

@@ -3,6 +3,7 @@ package tests
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,27 @@ func (c *client) fails(status int, says string) {
 	if got := c.wait(); got != status || !strings.Contains(c.stderr.String(), says) {
 		c.t.Fatalf("%v ended with status %d, saying %q; want %d and %q", c, got, c.stderr, status, says)
 	}
+}
+
+// lsObject is what "ipcfs ls --json" says of an object.
+type lsObject struct {
+	Kind, Name, Path, Shape, Mode, Owner string
+	Messages, Bytes, Waiting             int
+	Policies                             map[string]string
+}
+
+// listing is what it says of the one called name.
+func (m *mountpoint) listing(t testing.TB, name string) lsObject {
+	t.Helper()
+	var all []lsObject
+	if err := json.Unmarshal([]byte(run(t, ipcfsBin, "ls", "--json", m.dir).output()), &all); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(all, func(o lsObject) bool { return o.Name == name })
+	if i < 0 {
+		t.Fatalf("ls --json does not list %s: %+v", name, all)
+	}
+	return all[i]
 }
 
 func TestLsShowsEveryObject(t *testing.T) {
@@ -44,11 +66,7 @@ func TestLsShowsEveryObject(t *testing.T) {
 		t.Errorf("ls printed\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 
-	var all []struct {
-		Kind, Name, Path, Shape, Mode, Owner string
-		Messages, Bytes, Waiting             int
-		Policies                             map[string]string
-	}
+	var all []lsObject
 	if err := json.Unmarshal([]byte(run(t, ipcfsBin, "ls", "--json", m.dir).output()), &all); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package tests
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -245,8 +246,13 @@ func TestCalibrationShowsPredictionBesideMeasurement(t *testing.T) {
 	if err != nil {
 		t.Fatalf("calibrate: %v\n%s", err, out)
 	}
-	for _, want := range []string{"crossing", "predicted", "measured", "ipcfs mailbox", "beats the kernel queue from: predicted", "beats the ipcfs mailbox from: predicted", "524288"} {
-		if !strings.Contains(string(out), want) {
+	text := strings.Join(strings.Fields(string(out)), " ")
+	for _, want := range []string{
+		"crossing into the kernel", "request to the daemon", "predicted", "measured", "524288",
+		"segment with notices kernel queue", "segment mapped anew kernel queue",
+		"segment with semaphores ipcfs mailbox", "segment with notices ipcfs mailbox",
+	} {
+		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
@@ -257,4 +263,60 @@ func TestCalibrationShowsPredictionBesideMeasurement(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+func TestMessageCostsTheDaemonWhatTheAccountSays(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	const messages, size = 1000, 4096
+	client := run(t, "python3", "-c", `
+import os, sys
+os.mkdir(sys.argv[1])
+send, stream = os.open(sys.argv[1] + "/send", os.O_WRONLY), os.open(sys.argv[1] + "/stream", os.O_RDONLY)
+print("open", flush=True)
+sys.stdin.readline()
+for _ in range(`+number(messages)+`):
+    os.write(send, bytes(`+number(size)+`))
+    os.read(stream, `+number(size)+`)
+print("done", flush=True)
+sys.stdin.readline()
+`, m.path("mailboxes", "jobs"))
+	client.expect("open")
+	before := m.io(t)
+	client.resume()
+	client.expect("done")
+	after := m.io(t)
+	client.resume()
+
+	mailbox, ok := kernelsim.MechanismNamed("ipcfs mailbox")
+	if !ok {
+		t.Fatal("no mechanism ipcfs mailbox")
+	}
+	account := mailbox.Message().Times(messages)
+	own := func(key string) int { return after[key] - before[key] }
+	// The runtime's own system calls, and the headers of requests, are a few per cent.
+	within := func(got, want int) bool { return got >= want && got <= want+want/10 }
+	if reads, writes := own("syscr"), own("syscw"); !within(reads+writes, account.Crossings-account.Requests) {
+		t.Errorf("%d messages cost the daemon %d reads and %d writes, want %d together", messages, reads, writes, account.Crossings-account.Requests)
+	}
+	if bytes := own("rchar") + own("wchar"); !within(bytes, account.Passed*size) {
+		t.Errorf("%d messages of %d bytes pass %d bytes to and from the daemon, want %d", messages, size, bytes, account.Passed*size)
+	}
+}
+
+// io is /proc/PID/io of the daemon.
+func (m *mountpoint) io(t testing.TB) map[string]int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", m.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[string]int)
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if counts[key], err = strconv.Atoi(value); err != nil {
+			t.Fatalf("/proc/PID/io: %q", line)
+		}
+	}
+	return counts
 }

@@ -138,6 +138,20 @@ func (s *storm) sending() int {
 	return n
 }
 
+// stormSeed is what the kills of a test follow.
+func stormSeed(t testing.TB) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if given := os.Getenv("IPCFS_TEST_SEED"); given != "" {
+		var err error
+		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("the kills follow IPCFS_TEST_SEED=%d", seed)
+	return seed
+}
+
 func TestStormLosesAndDoublesNothing(t *testing.T) {
 	// Not parallel: it is to have the machine for itself.
 	const clients = 64
@@ -149,15 +163,7 @@ func TestStormLosesAndDoublesNothing(t *testing.T) {
 		{directory, "0", 2000, 60},
 		{directory, "max", 2000, 60},
 	}
-	seed := uint64(time.Now().UnixNano())
-	if given := os.Getenv("IPCFS_TEST_SEED"); given != "" {
-		var err error
-		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("the kills follow IPCFS_TEST_SEED=%d", seed)
-
+	seed := stormSeed(t)
 	for _, row := range rows {
 		t.Run(row.shape+", capacity "+row.capacity, func(t *testing.T) {
 			messages, kills := row.messages, row.kills

@@ -177,3 +177,23 @@ func TestTraceIsItsOwnersAndEndsWithTheMount(t *testing.T) {
 	}
 	tr.output()
 }
+
+// wellTraced waits for a line of the trace that has what is wanted in it and fails for one that is not as all are.
+func (m *mountpoint) wellTraced(t *testing.T, tr *client, wants ...string) {
+	t.Helper()
+	whole := regexp.MustCompile(`^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z \d+ \S+ \d+ [a-z_-]+ \S+ \d+ (ok|E[A-Z0-9]+) \d+\.\d{6}$`)
+	for _, want := range wants {
+		eventually(t, func() string {
+			if !strings.Contains(tr.stdout.String(), " "+want+" ") {
+				return fmt.Sprintf("the trace has no %q:\n%s", want, tr.stdout)
+			}
+			return ""
+		})
+	}
+	tr.kill()
+	for line := range strings.Lines(tr.stdout.String()) {
+		if line = strings.TrimSuffix(line, "\n"); !whole.MatchString(line) {
+			t.Errorf("the trace has the line %q", line)
+		}
+	}
+}

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -17,239 +15,157 @@ import (
 	"ipcfs/kernelsim"
 )
 
-// Measurements are medians over rounds, in which all candidates take turns.
+// Measurements are medians over rounds, in which all candidates take turns: whatever
+// else the machine does, and how deep its processors sleep, hits them alike.
 const (
-	calibrationRounds = 9
-	roundTime         = 2 * time.Millisecond // of one candidate
+	calibrationRounds = 15
+	roundTime         = time.Millisecond // of one candidate
 	minRepeats        = 3
 )
 
-// A candidate is something to be timed.
+// A candidate is something to be timed, with messages of size bytes.
 type candidate struct {
 	name string
-	do   func() error
-	each float64 // divides the result: how many events one do is; 0 stands for 1
+	size int
+	do   func(size int) error
 }
 
-// medians times the candidates and returns the nanoseconds of each.
-func medians(all []candidate) ([]float64, error) {
+// times are what was measured, in nanoseconds: by name and by size.
+type times map[string]map[int]float64
+
+// medians times the candidates.
+func medians(all []candidate) (times, error) {
 	runs := make([][]float64, len(all))
 	for round := range calibrationRounds + 1 {
 		for i, c := range all {
 			n := 0
 			start := time.Now()
 			for n < minRepeats || time.Since(start) < roundTime {
-				if err := c.do(); err != nil {
-					return nil, fmt.Errorf("measure %s: %w", c.name, err)
+				if err := c.do(c.size); err != nil {
+					return nil, fmt.Errorf("measure %s of %d bytes: %w", c.name, c.size, err)
 				}
 				n++
 			}
 			if round > 0 { // the first warms up
-				runs[i] = append(runs[i], float64(time.Since(start))/float64(n)/max(c.each, 1))
+				runs[i] = append(runs[i], float64(time.Since(start))/float64(n))
 			}
 		}
 	}
-	result := make([]float64, len(all))
-	for i, r := range runs {
-		slices.Sort(r)
-		result[i] = r[len(r)/2]
+	result := times{}
+	for i, c := range all {
+		slices.Sort(runs[i])
+		if result[c.name] == nil {
+			result[c.name] = map[int]float64{}
+		}
+		result[c.name][c.size] = runs[i][len(runs[i])/2]
 	}
 	return result, nil
 }
 
-// A bench is what the measurements need.
-type bench struct {
-	pageSize int
-	segment  string // the path of a file in memory
-	memory   *os.File
-	queue    [2]int // a kernel queue of messages
-	ping     [2]int
-	pong     [2]int
-	from, to []byte
-	mailbox  *mailboxBench // nil without a mount
-	sink     byte
-}
-
-type mailboxBench struct {
-	dir           string
-	send, receive int
-}
-
-// maxMeasured is the largest message measured, in bytes.
-const maxMeasured = 1 << 20
-
-func newBench(dir string) (b *bench, err error) {
-	b = &bench{pageSize: os.Getpagesize(), from: make([]byte, maxMeasured), to: make([]byte, maxMeasured)}
-	defer func() {
-		if err != nil {
-			b.close()
+// fit is the line through what was measured of name at those of the sizes of fitted that
+// are at least least.
+func (t times) fit(name string, least int) (fixed, each float64) {
+	var sizes []int
+	var took []float64
+	for _, n := range fitted {
+		if n < least {
+			continue
 		}
-	}()
-	fd, err := unix.MemfdCreate("calibrate", unix.MFD_CLOEXEC)
-	if err != nil {
-		return b, err
-	}
-	b.memory = os.NewFile(uintptr(fd), "calibrate")
-	if _, err = b.memory.Write(b.from); err != nil {
-		return b, err
-	}
-	b.segment = fmt.Sprintf("/proc/self/fd/%d", fd)
-	if b.queue, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0); err != nil {
-		return b, err
-	}
-	if unix.SetsockoptInt(b.queue[0], unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4*maxMeasured) != nil {
-		_ = unix.SetsockoptInt(b.queue[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 4*maxMeasured)
-	}
-	for _, p := range []*[2]int{&b.ping, &b.pong} {
-		if err = unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-			return b, err
+		if ns, ok := t[name][n]; ok {
+			sizes, took = append(sizes, n), append(took, ns)
 		}
 	}
-	go b.echo()
-	if dir != "" {
-		b.mailbox, err = newMailboxBench(dir)
-	}
-	return b, err
+	return kernelsim.Fit(sizes, took)
 }
 
-// newMailboxBench makes a mailbox on the mount at dir.
-func newMailboxBench(dir string) (*mailboxBench, error) {
-	if _, err := os.Stat(filepath.Join(dir, ".ipcfs", "version")); err != nil {
-		return nil, fmt.Errorf("%s: no ipcfs is mounted there", dir)
+// fitted are the sizes of the messages that costs by the byte are calibrated with. None
+// of them is predicted.
+var fitted = []int{1, 40 << 10, 640 << 10}
+
+// sizes are the sizes that are predicted and measured: powers of two, which are printed,
+// and between them three halves, only for the break-even.
+func sizes() (all []int) {
+	for n := 256; n < maxMeasured; n *= 2 {
+		all = append(all, n, n/2*3)
 	}
-	m := &mailboxBench{dir: filepath.Join(dir, "mailboxes", fmt.Sprintf("calibrate-%d", os.Getpid()))}
-	if err := os.Mkdir(m.dir, 0o755); err != nil {
-		return nil, err
-	}
-	var err error
-	if m.send, err = unix.Open(m.dir+"/send", unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
-		return m, err
-	}
-	m.receive, err = unix.Open(m.dir+"/stream", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	return m, err
+	return append(all, maxMeasured)
 }
 
-func (b *bench) close() {
-	if b.memory != nil {
-		b.memory.Close()
+// events are the candidates that rates needs.
+func (b *bench) events() []candidate {
+	all := []candidate{
+		{"crossing", 0, func(int) error { unix.Getppid(); return nil }},
+		{"round trip", 0, b.roundTrip},
+		{"mappings", b.pageSize, b.mappings},
+		{"mappings", maxMeasured, b.mappings},
+		{"touches", maxMeasured, b.touches},
 	}
-	// The end of the echo's pipe is its end.
-	for _, fd := range []int{b.queue[0], b.queue[1], b.ping[1], b.pong[0]} {
-		if fd > 0 {
-			unix.Close(fd)
+	for _, n := range fitted {
+		if n <= b.longest {
+			all = append(all, candidate{"queued", n, b.queued})
+		}
+		if m := b.mount; m != nil {
+			all = append(all, candidate{"refused", n, m.refuses(b)}, candidate{"renewed", n, m.renews(b)})
 		}
 	}
-	if m := b.mailbox; m != nil {
-		for _, fd := range []int{m.send, m.receive} {
-			if fd > 0 {
-				unix.Close(fd)
-			}
-		}
-		_ = os.WriteFile(m.dir+"/flush", []byte("1\n"), 0)
-		_ = os.Remove(m.dir)
+	if m := b.mount; m != nil {
+		all = append(all, candidate{"request", 0, m.receivesNothing(b)})
 	}
+	return all
 }
 
-// echo answers each byte of ping with one of pong, on a thread of its own.
-func (b *bench) echo() {
-	runtime.LockOSThread()
-	one := make([]byte, 1)
-	for {
-		if n, err := unix.Read(b.ping[0], one); n != 1 || err != nil {
-			unix.Close(b.ping[0])
-			unix.Close(b.pong[1])
-			return
-		}
-		if _, err := unix.Write(b.pong[1], one); err != nil {
-			return
-		}
+// rates are what events cost, from what was measured of them.
+func (t times) rates(pageSize int) kernelsim.Rates {
+	pages := float64(maxMeasured / pageSize)
+	r := kernelsim.Rates{Crossing: t["crossing"][0]}
+	r.Switch = max(0, t["round trip"][0]-4*r.Crossing) / 2
+	r.Queue = t["queued"][1] / 2
+	long, longByte := t.fit("queued", kernelsim.LongMessage)
+	r.Long, r.CopyByte = max(0, long/2-r.Queue), longByte/2
+	one, all := t["mappings"][pageSize]/2, t["mappings"][maxMeasured]/2
+	r.Page = max(0, all-one) / (pages - 1)
+	r.Map = max(0, one-2*r.Crossing-r.Page)
+	r.Touch = t["touches"][maxMeasured] / 2 / pages
+	if _, ok := t["request"]; ok {
+		r.Request = t["request"][0]
+		var refused, renewed, renewedByte float64
+		refused, r.PassByte = t.fit("refused", 0)
+		renewed, renewedByte = t.fit("renewed", 0)
+		r.Keep, r.KeepByte = max(0, renewed-refused), max(0, renewedByte-r.PassByte)
 	}
+	return r
 }
 
-func (b *bench) roundTrip() error {
-	one := b.to[:1]
-	if _, err := unix.Write(b.ping[1], one); err != nil {
-		return err
-	}
-	_, err := unix.Read(b.pong[0], one)
-	return err
+// A way is a mechanism that is predicted and measured.
+type way struct {
+	kernelsim.Mechanism
+	do  func(n int) error
+	max int // the longest message
+
+	predicted, measured map[int]float64 // by size, in nanoseconds
 }
 
-// mapping maps n bytes of the segment anew, writes or reads a byte of each page, as a
-// process does that makes a message in place or looks at one, and takes the mapping
-// off again.
-func (b *bench) mapping(fd, n int, writes bool) error {
-	protection := unix.PROT_READ
-	if writes {
-		protection |= unix.PROT_WRITE
+// ways are those there are here.
+func (b *bench) ways() []*way {
+	all := []*way{
+		{do: b.queued, max: b.longest, Mechanism: mechanism("kernel queue")},
+		{do: b.reused, max: maxMeasured, Mechanism: mechanism("segment with notices")},
+		{do: b.anew, max: maxMeasured, Mechanism: mechanism("segment mapped anew")},
 	}
-	m, err := unix.Mmap(fd, 0, n, protection, unix.MAP_SHARED)
-	if err != nil {
-		return err
+	if m := b.mount; m != nil {
+		all = append(all,
+			&way{do: m.mailbox(b), max: maxMailbox, Mechanism: mechanism("ipcfs mailbox")},
+			&way{do: m.semaphores(b), max: maxMeasured, Mechanism: mechanism("segment with semaphores")})
 	}
-	for at := 0; at < n; at += b.pageSize {
-		if writes {
-			m[at]++
-		} else {
-			b.sink += m[at]
-		}
-	}
-	return unix.Munmap(m)
+	return all
 }
 
-// mapped is a message of n bytes by a segment that both sides map for it.
-func (b *bench) mapped(n int) error {
-	for _, writes := range []bool{true, false} {
-		fd, err := unix.Open(b.segment, unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		if err := b.mapping(fd, n, writes); err != nil {
-			return err
-		}
-		if err := unix.Close(fd); err != nil {
-			return err
-		}
+func mechanism(name string) kernelsim.Mechanism {
+	m, ok := kernelsim.MechanismNamed(name)
+	if !ok {
+		panic("no mechanism " + name)
 	}
-	return nil
-}
-
-// transfer is a message of n bytes that is written to one descriptor and read from
-// another.
-func (b *bench) transfer(to, from, n int) error {
-	if _, err := unix.Write(to, b.from[:n]); err != nil {
-		return err
-	}
-	got, err := unix.Read(from, b.to)
-	if err == nil && got != n {
-		err = fmt.Errorf("%d bytes of %d arrived", got, n)
-	}
-	return err
-}
-
-// rates measures what events cost here.
-func (b *bench) rates() (kernelsim.Rates, error) {
-	fd := int(b.memory.Fd())
-	pages := maxMeasured / b.pageSize
-	const copied = 256 << 10
-	got, err := medians([]candidate{
-		{"a crossing", func() error { _, _, _ = unix.Syscall(unix.SYS_GETPPID, 0, 0, 0); return nil }, 1},
-		{"a round trip", b.roundTrip, 1},
-		{"a copy", func() error { b.sink += b.to[copy(b.to[:copied], b.from)-1]; return nil }, copied},
-		{"two mappings of a page", func() error { return errors.Join(b.mapping(fd, b.pageSize, true), b.mapping(fd, b.pageSize, false)) }, 2},
-		{"two long mappings", func() error { return errors.Join(b.mapping(fd, maxMeasured, true), b.mapping(fd, maxMeasured, false)) }, 2},
-	})
-	if err != nil {
-		return kernelsim.Rates{}, err
-	}
-	crossing, trip, copying, mapping, long := got[0], got[1], got[2], got[3], got[4]
-	return kernelsim.Rates{
-		Crossing: crossing,
-		Switch:   max(0, trip-4*crossing) / 2,
-		CopyByte: copying,
-		Map:      max(0, mapping-2*crossing), // mmap and munmap
-		Page:     max(0, long-mapping) / float64(pages-1),
-	}, nil
+	return m
 }
 
 // calibrate measures the machine, predicts from that what messages cost, measures
@@ -263,124 +179,148 @@ func calibrate(w io.Writer, dir string) error {
 		return fmt.Errorf("calibrate: %w", err)
 	}
 	defer b.close()
-	rates, err := b.rates()
+	ways := b.ways()
+	all := b.events()
+	for _, n := range sizes() {
+		for _, way := range ways {
+			if n <= way.max {
+				all = append(all, candidate{way.Name, n, way.do})
+			}
+		}
+	}
+	took, err := medians(all)
 	if err != nil {
 		return fmt.Errorf("calibrate: %w", err)
 	}
-	fmt.Fprintf(w, "On this machine, medians of %d runs:\n", calibrationRounds)
-	fmt.Fprintf(w, "  crossing into the kernel and back  %8.0f ns\n", rates.Crossing)
-	fmt.Fprintf(w, "  switch to another thread           %8.0f ns\n", rates.Switch)
-	fmt.Fprintf(w, "  copy of 4096 bytes                 %8.0f ns\n", rates.CopyByte*4096)
-	fmt.Fprintf(w, "  mapping and unmapping              %8.0f ns\n", rates.Map)
-	fmt.Fprintf(w, "  first touch of a mapped page       %8.0f ns\n\n", rates.Page)
-
-	type way struct {
-		name  string
-		costs kernelsim.Costs
-		do    func(n int) error
-		max   int
-		took  map[int]float64
-	}
-	message := func(name string) kernelsim.Costs {
-		m, ok := kernelsim.MechanismNamed(name)
-		if !ok {
-			panic("no mechanism " + name)
-		}
-		return m.Message()
-	}
-	ways := []*way{
-		{"mapped segment", message("segment mapped for each message"), b.mapped, maxMeasured, map[int]float64{}},
-		{"kernel queue", message("kernel queue"), func(n int) error { return b.transfer(b.queue[0], b.queue[1], n) }, b.longest(), map[int]float64{}},
-	}
-	if m := b.mailbox; m != nil {
-		const maxMessage = 1<<20 - 8<<10 // the default of max_message
-		ways = append(ways, &way{"ipcfs mailbox", message("ipcfs mailbox"), func(n int) error { return b.transfer(m.send, m.receive, n) }, maxMessage, map[int]float64{}})
-	}
-	var sizes []int
-	for n := 1 << 10; n <= maxMeasured; n *= 2 {
-		sizes = append(sizes, n, n/2*3)
-	}
-	sizes = sizes[:len(sizes)-1]
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	header, under := "one message\t", "bytes\t"
+	rates := took.rates(b.pageSize)
 	for _, way := range ways {
-		header += way.name + "\t\t"
-		under += "predicted µs\tmeasured µs\t"
+		way.measured, way.predicted = took[way.Name], map[int]float64{}
+		for n := range way.measured {
+			way.predicted[n] = rates.Nanoseconds(way.Message(), n)
+		}
+	}
+	writeRates(w, rates, b.mount != nil)
+	if err := writeTimes(w, ways); err != nil {
+		return err
+	}
+	return writeBreakEvens(w, rates, ways)
+}
+
+func writeRates(w io.Writer, r kernelsim.Rates, mount bool) {
+	line := func(what string, ns float64) { fmt.Fprintf(w, "  %-48s %8.0f ns\n", what, ns) }
+	fmt.Fprintf(w, "On this machine, medians of %d runs:\n", calibrationRounds)
+	line("crossing into the kernel and back", r.Crossing)
+	line("switch to another thread", r.Switch)
+	line("short message into a kernel queue, or out of it", r.Queue)
+	line(fmt.Sprintf("the same, from %d bytes on, besides", kernelsim.LongMessage), r.Long)
+	line("copy of 4096 bytes there", r.CopyByte*4096)
+	line("mapping and unmapping", r.Map)
+	line("first touch of a mapped page", r.Page)
+	line("further touch", r.Touch)
+	if mount {
+		line("request to the daemon, and its reply", r.Request)
+		line("copy of 4096 bytes to the daemon, or back", r.PassByte*4096)
+		line("memory for a message, in the daemon", r.Keep)
+		line("copy of 4096 bytes into it", r.KeepByte*4096)
+	}
+	fmt.Fprintln(w)
+}
+
+func writeTimes(w io.Writer, ways []*way) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	header, under := "µs a message\t", "bytes\t"
+	for _, way := range ways {
+		kind, how, _ := strings.Cut(way.Name, " ")
+		header += kind + "\t" + how + "\t"
+		under += "predicted\tmeasured\t"
 	}
 	fmt.Fprintf(t, "%s\n%s\n", header, under)
-	for _, n := range sizes {
-		var all []candidate
-		var who []*way
-		for _, way := range ways {
-			if n <= way.max {
-				all = append(all, candidate{way.name, func() error { return way.do(n) }, 1})
-				who = append(who, way)
-			}
-		}
-		got, err := medians(all)
-		if err != nil {
-			return fmt.Errorf("calibrate: %w", err)
-		}
-		for i, way := range who {
-			way.took[n] = got[i]
-		}
+	for _, n := range sizes() {
 		if n&(n-1) != 0 {
-			continue // only for the break-even
+			continue
 		}
 		fmt.Fprintf(t, "%d\t", n)
 		for _, way := range ways {
-			measured := "–"
-			if ns, ok := way.took[n]; ok {
-				measured = fmt.Sprintf("%.1f", ns/1e3)
+			if n > way.max {
+				fmt.Fprint(t, "–\t–\t")
+				continue
 			}
-			fmt.Fprintf(t, "%.1f\t%s\t", rates.Nanoseconds(way.costs, n)/1e3, measured)
+			fmt.Fprintf(t, "%.1f\t%.1f\t", way.predicted[n]/1e3, way.measured[n]/1e3)
 		}
 		fmt.Fprintln(t)
+	}
+	fmt.Fprintln(t)
+	return t.Flush()
+}
+
+// choices are what a user may choose between: what copies, and what does not.
+var choices = [][2]string{
+	{"kernel queue", "segment with notices"},
+	{"kernel queue", "segment mapped anew"},
+	{"ipcfs mailbox", "segment with semaphores"},
+	{"ipcfs mailbox", "segment with notices"},
+	{"ipcfs mailbox", "segment mapped anew"},
+}
+
+// writeBreakEvens writes from which size on not to copy is faster.
+func writeBreakEvens(w io.Writer, r kernelsim.Rates, ways []*way) error {
+	named := func(name string) *way {
+		for _, way := range ways {
+			if way.Name == name {
+				return way
+			}
+		}
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "faster\tthan\tpredicted\tmeasured\teach 4096 bytes cost")
+	for _, c := range choices {
+		a, b := named(c[0]), named(c[1])
+		if a == nil || b == nil {
+			continue
+		}
+		more := func(way *way) float64 {
+			m := way.Message()
+			return (r.Nanoseconds(m, maxMeasured) - r.Nanoseconds(m, maxMeasured/2)) / (maxMeasured / 2 / 4096)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.0f ns against %.0f ns\n", b.Name, a.Name,
+			breakEven(a.predicted, b.predicted), breakEven(a.measured, b.measured), more(b), more(a))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	mapped := ways[0]
-	fmt.Fprintln(w)
-	for _, way := range ways[1:] {
-		fmt.Fprintf(w, "A mapped segment beats the %s from: predicted %s, measured %s.\n", way.name,
-			bytesOrNever(rates.BreakEven(way.costs, mapped.costs)), bytesOrNever(measuredBreakEven(sizes, way.took, mapped.took)))
+	fmt.Fprint(w, `
+One message is one send and one receive in one process, so nobody waits. The kernel queue
+is a UNIX socket that keeps message boundaries. A segment is written and read in place, a
+byte of each page; notices are messages of a byte in two such queues, and say "full" and
+"empty". Mapped anew is mapped, touched and unmapped by both sides, with notices.
+Predictions come from the events above and their numbers (--costs); what costs by the byte
+was measured with other sizes.
+`)
+	if named("ipcfs mailbox") != nil {
+		fmt.Fprint(w, `Semaphores are those of ipcfs. A request to the daemon costs a quarter as long as the
+scheduler keeps the daemon on the caller's processor.
+`)
 	}
-	fmt.Fprintln(w, `Measured are one send and one receive that wait for nobody, in one process. The kernel
-queue is a UNIX socket that keeps message boundaries. Both sides open and map the segment
-anew for each message and touch each page; one that stays mapped costs no crossing at all.`)
 	return nil
 }
 
-// measuredBreakEven is the size from which on b took less than a, up to the largest
-// measured.
-func measuredBreakEven(sizes []int, a, b map[int]float64) (size int, ok bool) {
-	for _, n := range slices.Backward(sizes) {
-		took, measured := a[n]
-		if !measured {
-			continue
-		}
-		if b[n] >= took {
-			return size, ok
-		}
-		size, ok = n, true
-	}
-	return size, ok
-}
-
-func bytesOrNever(n int, ok bool) string {
-	if !ok {
-		return "never"
-	}
-	return fmt.Sprintf("%d bytes", n)
-}
-
-// longest is the longest message the queue takes, as far as is measured.
-func (b *bench) longest() int {
-	for n := maxMeasured; n > 1<<10; n /= 2 {
-		if b.transfer(b.queue[0], b.queue[1], n) == nil {
-			return n
+// breakEven says from which size on b is faster than a, where both are known.
+func breakEven(a, b map[int]float64) string {
+	var both []int
+	var tookA, tookB []float64
+	for _, n := range sizes() {
+		x, known := a[n]
+		if y, too := b[n]; known && too {
+			both, tookA, tookB = append(both, n), append(tookA, x), append(tookB, y)
 		}
 	}
-	return 1 << 10
+	switch size, ok := kernelsim.BreakEven(both, tookA, tookB); {
+	case !ok:
+		return fmt.Sprintf("not up to %d", both[len(both)-1])
+	case size <= float64(both[0]):
+		return fmt.Sprintf("already at %d", both[0])
+	default:
+		return fmt.Sprintf("from %.1f KiB", size/1024)
+	}
 }

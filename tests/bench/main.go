@@ -8,7 +8,8 @@
 //   - what parked readers cost the daemon's memory and everybody else's latency, and
 //     what it costs them to open a file all at once;
 //   - the open, write and close of a shell that sends a message;
-//   - the memory, the reads and writes and the creation of segments, against /dev/shm;
+//   - the memory, the reads and writes and the creation of segments, against /dev/shm,
+//     and sending 1 GiB of memory as a message, against sending nothing;
 //   - streams through pipes, against FIFOs and the bare connection.
 //
 // The peers take turns in many short rounds of one run, so that whatever else the

@@ -8,6 +8,8 @@
  *   pread   reads SIZE bytes
  *   pwrite  writes SIZE bytes
  *   create  makes FILE-new with O_EXCL and closes it; it is removed off the clock
+ *
+ * segment send FILE QUEUE BYTES renames FILE, which it makes BYTES long and full, into the messages/ of a mailbox and back.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,7 +31,7 @@
 #define SIZE (1 << 20)
 #define PAGE 4096
 
-static const char *name;
+static const char *name, *queue;
 static char fresh[4096];
 static char *mapped, *buf;
 static int fd;
@@ -108,6 +110,18 @@ static void removal(void)
 		die("unlink");
 }
 
+static void do_send(void)
+{
+	static unsigned long sent;
+	char message[4096 + 32];
+	snprintf(message, sizeof message, "%s/x", queue);
+	if (rename(name, message))
+		die("send");
+	snprintf(message, sizeof message, "%s/%lu", queue, ++sent);
+	if (rename(message, name))
+		die("receive");
+}
+
 static void nothing(void)
 {
 }
@@ -128,11 +142,51 @@ static const struct {
 } jobs[] = {{"copy", do_copy, nothing},   {"touch", do_touch, nothing},   {"futex", do_futex, nothing},
 	    {"pread", do_pread, nothing}, {"pwrite", do_pwrite, nothing}, {"create", do_create, removal}};
 
-int main(int argc, char **argv)
+/* fill makes the file bytes long, every page of it in use. */
+static void fill(long bytes)
+{
+	fd = open(name, O_RDWR | O_CREAT, 0600);
+	buf = calloc(1, SIZE);
+	for (long at = 0; at < bytes; at += SIZE)
+		if (pwrite(fd, buf, SIZE, at) != SIZE)
+			die("pwrite");
+	if (fd < 0 || close(fd))
+		die("open");
+}
+
+static void serve(void (*run)(void), void (*after)(void))
 {
 	char line[32];
+
+	puts("ready");
+	fflush(stdout);
+	while (fgets(line, sizeof line, stdin)) {
+		int n = atoi(line);
+		uint32_t *took = malloc(n * sizeof *took);
+		for (int i = 0; i < n; i++) {
+			struct timespec a, b;
+			clock_gettime(CLOCK_MONOTONIC, &a);
+			run();
+			clock_gettime(CLOCK_MONOTONIC, &b);
+			took[i] = (b.tv_sec - a.tv_sec) * 1000000000L + (b.tv_nsec - a.tv_nsec);
+			after();
+		}
+		fwrite(took, sizeof *took, n, stdout);
+		fflush(stdout);
+		free(took);
+	}
+}
+
+int main(int argc, char **argv)
+{
 	size_t job = 0, all = sizeof jobs / sizeof jobs[0];
 
+	if (argc == 5 && !strcmp(argv[1], "send")) {
+		name = argv[2], queue = argv[3];
+		fill(atol(argv[4]));
+		serve(do_send, nothing);
+		return 0;
+	}
 	while (argc == 3 && job < all && strcmp(argv[1], jobs[job].name))
 		job++;
 	if (argc != 3 || job == all) {
@@ -152,22 +206,6 @@ int main(int argc, char **argv)
 	*word = 0;
 	if (jobs[job].run == do_futex && fork() == 0)
 		answer();
-	puts("ready");
-	fflush(stdout);
-	while (fgets(line, sizeof line, stdin)) {
-		int n = atoi(line);
-		uint32_t *took = malloc(n * sizeof *took);
-		for (int i = 0; i < n; i++) {
-			struct timespec a, b;
-			clock_gettime(CLOCK_MONOTONIC, &a);
-			jobs[job].run();
-			clock_gettime(CLOCK_MONOTONIC, &b);
-			took[i] = (b.tv_sec - a.tv_sec) * 1000000000L + (b.tv_nsec - a.tv_nsec);
-			jobs[job].after();
-		}
-		fwrite(took, sizeof *took, n, stdout);
-		fflush(stdout);
-		free(took);
-	}
+	serve(jobs[job].run, jobs[job].after);
 	return 0;
 }

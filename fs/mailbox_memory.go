@@ -1,0 +1,171 @@
+package fs
+
+import (
+	"syscall"
+
+	"ipcfs/fs/fusedev"
+	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// A segment that is renamed into messages/ is sent, and a message that is renamed into
+// segments/ is received. The memory goes along, as a file of the store: what is renamed
+// is as ever the kernel's to check, and what to call a message the mailbox's.
+
+// sendSegment sends the flat segment called name to the mailbox of to, where it gets the
+// next number. EBUSY: somebody uses it, or it has another name; EISDIR: it is a directory,
+// whose settings are no part of a message.
+func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) syscall.Errno {
+	f.mu.Lock()
+	o, errno := f.sendable(in, name)
+	if errno == 0 && to.gone {
+		errno = syscall.EIDRM
+	}
+	if errno != 0 {
+		f.mu.Unlock()
+		return errno
+	}
+	unlock := lockBoth(o, to.object)
+	done, errno := objects.SendSegment(f.now(), o.segment(), to.object.impl.(*objects.Mailbox), callerOf(in.Caller))
+	wake := to.object.woken()
+	unlock()
+	if errno == 0 {
+		f.unname(o, name)
+		o.buried = true // whoever still knows it finds it gone
+		f.forgetMoved(&to.inode, newName)
+	}
+	f.mu.Unlock()
+	f.finish(done)
+	f.wake(wake)
+	if errno == 0 {
+		f.bury(o)
+	}
+	return errno
+}
+
+// sendable returns the segment called name if the caller may send it. FS.mu is held.
+func (f *FS) sendable(in *fuse.RenameIn, name string) (*object, syscall.Errno) {
+	d, errno := f.kindDirAt(in.NodeId)
+	if errno != 0 {
+		return nil, errno
+	}
+	o := d.objects[name]
+	switch {
+	case in.Flags&^renameNoReplace != 0:
+		return nil, syscall.EINVAL
+	case d.p.kind != segmentKind, o == nil && d.child(name) != nil:
+		return nil, syscall.EPERM
+	case o == nil:
+		return nil, syscall.ENOENT
+	case !o.flat:
+		return nil, syscall.EISDIR
+	}
+	if errno := d.mayRemove(in.Uid, o); errno != 0 {
+		return nil, errno
+	}
+	if len(o.aliases) > 0 {
+		return nil, syscall.EBUSY
+	}
+	return o, 0
+}
+
+// receiveSegment makes the message of d called name a segment of the caller's called
+// newName. What that stood for is removed as by rm.
+func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string) syscall.Errno {
+	f.mu.Lock()
+	to, target, errno := f.receivable(in, d, name, newName)
+	if errno != 0 {
+		f.mu.Unlock()
+		return errno
+	}
+	o, errno := f.newObject(to, true, 0o600, in.Caller.Owner)
+	if errno != 0 {
+		f.mu.Unlock()
+		return errno
+	}
+	seq, _ := number(name, 64)
+	unlock := lockBoth(d.object, o)
+	done, errno := objects.ReceiveSegment(f.now(), d.object.impl.(*objects.Mailbox), seq, o.segment())
+	wake := d.object.woken()
+	unlock()
+	unused := o
+	if errno == 0 {
+		unused = nil
+		if target != nil {
+			unused = f.unname(target, newName)
+		}
+		o.addName(newName)
+		f.forgetMoved(&to.inode, newName)
+	}
+	f.mu.Unlock()
+	f.finish(done)
+	f.wake(wake)
+	f.bury(unused)
+	if errno == 0 {
+		f.left(d, name)
+	}
+	return errno
+}
+
+// receivable returns where the caller may receive the message of d called name as newName,
+// and what has that name there, nil if nothing does. FS.mu is held.
+func (f *FS) receivable(in *fuse.RenameIn, d *folderDir, name, newName string) (to *kindDir, target *object, errno syscall.Errno) {
+	if to, errno = f.kindDirAt(in.Newdir); errno != 0 || to.p.kind != segmentKind {
+		return nil, nil, syscall.EXDEV
+	}
+	if errno := d.mayTake(in.Uid, name); errno != 0 {
+		return nil, nil, errno
+	}
+	if errno := validName(newName); errno != 0 {
+		return nil, nil, errno
+	}
+	if target = to.objects[newName]; target == nil {
+		return to, nil, 0
+	}
+	switch {
+	case in.Flags&renameNoReplace != 0:
+		return nil, nil, syscall.EEXIST
+	case !target.flat:
+		return nil, nil, syscall.EISDIR
+	}
+	return to, target, to.mayRemove(in.Uid, target)
+}
+
+// forgetMoved makes the kernel forget name in dir, where it believes that what it has
+// moved there is: it is another file now, or none of that name. FS.mu is held.
+func (f *FS) forgetMoved(dir *inode, name string) {
+	if dir.node != nil {
+		go f.conn.NotifyInvalEntry(dir.node.id, name)
+	}
+}
+
+// messagePart reads the message m, called name, if its bytes are memory: as long as the
+// mailbox holds it. EIDRM: no longer.
+func messagePart(m *objects.Message, name string) func(*object, []byte, int64) (int, syscall.Errno) {
+	if m.Size() == int64(len(m.Data)) {
+		return nil
+	}
+	seq, _ := number(name, 64)
+	return func(o *object, p []byte, offset int64) (int, syscall.Errno) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		m := o.impl.(*objects.Mailbox).Message(seq)
+		if m == nil {
+			return 0, syscall.EIDRM
+		}
+		return m.ReadAt(p, offset)
+	}
+}
+
+// readPart answers a READ of h from what its file has there.
+func (f *FS) readPart(c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
+	buf := buffers.Get().(*[fusedev.MaxRead]byte)
+	defer buffers.Put(buf)
+	n, errno := h.file.spec.part(h.file.object, buf[:min(in.Size, fusedev.MaxRead)], int64(in.Offset))
+	if errno != 0 {
+		c.Reply(in.Unique, errno)
+		return
+	}
+	c.ReplyData(in.Unique, buf[:n])
+}

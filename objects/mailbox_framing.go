@@ -1,0 +1,202 @@
+package objects
+
+import (
+	"bytes"
+	"syscall"
+)
+
+// Framing is what of the bytes that are written to a mailbox makes a message.
+type Framing uint8
+
+const (
+	ByWrite Framing = iota // each write
+	ByLine                 // each line, with its newline, and what is left when the file is closed
+	ByClose                // all that is written until the file is closed
+)
+
+var framingNames = []string{ByWrite: "write", ByLine: "line", ByClose: "close"}
+
+// String is the policy's word.
+func (f Framing) String() string { return framingNames[f] }
+
+// cut returns how many bytes of data, which has some, belong to one message, and whether
+// that ends with them.
+func (f Framing) cut(data []byte) (n int, ends bool) {
+	switch f {
+	case ByLine:
+		if i := bytes.IndexByte(data, '\n'); i >= 0 {
+			return i + 1, true
+		}
+		return len(data), false
+	case ByClose:
+		return len(data), false
+	}
+	return len(data), true
+}
+
+// Framed reports whether what is written through h may be part of a message.
+func (b *Mailbox) Framed(h *Handle) bool { return b.framing != ByWrite || h.seen().begun != nil }
+
+// next takes the next message off what r has left to send. A part that ends no message
+// is kept with the handle. There is no message when nothing is left, or when r has been
+// parked before the beginning of one.
+func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
+	for len(r.rest) > 0 {
+		n, ends := b.framing.cut(r.rest)
+		m := r.Handle.seen().begun
+		size := n
+		if m != nil {
+			size += len(m.Data)
+		}
+		switch {
+		case int64(size) > b.longest():
+			return syscall.EMSGSIZE
+		case m == nil && !ends && r.N == 0 && !b.mayBegin(r):
+			return b.wait(now, r)
+		}
+		piece := r.rest[:n]
+		b.unbook(r, n)
+		if m == nil {
+			m = compose(r, piece)
+			m.borrowed = r.Data != nil // else it is r's own copy
+			if !ends || r.Parked() {
+				m.own()
+				if errno := m.charge(b.ledger); errno != 0 {
+					return errno
+				}
+			}
+		} else {
+			if errno := b.ledger.Charge(m.Sender.Uid, 0, int64(n)); errno != 0 {
+				return errno
+			}
+			r.begun = len(m.Data)
+			m.Data = append(m.Data, piece...)
+		}
+		r.rest = r.rest[n:]
+		if ends {
+			r.message = m
+			b.setBegun(r.Handle, nil)
+			return 0
+		}
+		b.setBegun(r.Handle, m)
+		r.begun = 0
+		r.N += n
+	}
+	return 0
+}
+
+func (b *Mailbox) setBegun(h *Handle, m *Message) {
+	switch was := h.seen().begun; {
+	case was == nil && m != nil:
+		b.begun++
+	case was != nil && m == nil:
+		b.begun--
+	case was == m:
+		return
+	}
+	h.kept().begun = m
+}
+
+// unbegin gives the handle of r back what it had begun of m.
+func (b *Mailbox) unbegin(r *Request, m *Message) {
+	b.ledger.Charge(m.Sender.Uid, 0, int64(r.begun-len(m.Data)))
+	m.Data = m.Data[:r.begun]
+	r.begun = 0
+	b.setBegun(r.Handle, m)
+}
+
+// keepRest copies what a sender that waits has left behind its first message.
+func (b *Mailbox) keepRest(r *Request) syscall.Errno {
+	if len(r.rest) == 0 || r.units > 0 {
+		return 0
+	}
+	errno := b.ledger.Charge(r.Caller.Uid, 0, int64(len(r.rest)))
+	if errno == 0 {
+		r.units = int64(len(r.rest))
+		r.rest = bytes.Clone(r.rest)
+	}
+	return errno
+}
+
+// unbook takes n bytes of what r has left off the books.
+func (b *Mailbox) unbook(r *Request, n int) {
+	if r.units > 0 {
+		b.ledger.Charge(r.Caller.Uid, 0, -int64(n))
+		r.units -= int64(n)
+	}
+}
+
+// wait makes r wait until it may begin a message.
+func (b *Mailbox) wait(now Time, r *Request) syscall.Errno {
+	if r.Nonblock || b.overflow == Fail {
+		return syscall.EAGAIN
+	}
+	if errno := b.keepRest(r); errno != 0 {
+		return errno
+	}
+	r.Data = nil
+	b.beginners.push(now, r)
+	return 0
+}
+
+// mayBegin reports whether r may begin a message that it does not end. Who closes a file
+// cannot be made to wait, so the beginning waits for room, or for a receiver, beside what
+// others have begun.
+func (b *Mailbox) mayBegin(r *Request) bool {
+	m := compose(r, nil)
+	switch {
+	case m.Urgent, b.overflow == DropOldest, b.overflow == DropNewest:
+		return true
+	case b.overflow == Block && !b.senders.empty():
+		return false
+	case b.receiving == Broadcast && !b.anyoneFor(m), b.awaited(m) && int64(b.receivers.n) > b.begun:
+		return true
+	}
+	n, _ := b.framing.cut(r.rest)
+	return b.held.n+b.begun < b.capacity && b.fits(int64(n))
+}
+
+// begin lets those begin who may now.
+func (b *Mailbox) begin(now Time, done *Finished) {
+	for r := b.beginners.first; r != nil; r = b.beginners.first {
+		switch {
+		case b.mayBegin(r):
+			b.beginners.remove(r)
+			b.advance(now, r, done)
+		case b.overflow == Fail:
+			b.end(r, syscall.EAGAIN, done)
+		default:
+			return
+		}
+	}
+}
+
+// endBegun sends what h, which is closed, has begun, unless its writer was killed in the
+// middle of it. If there is no room for it by now, it waits for some by itself.
+func (b *Mailbox) endBegun(now Time, h *Handle, killed bool, done *Finished) {
+	m := h.seen().begun
+	if m == nil {
+		return
+	}
+	b.setBegun(h, nil)
+	m.wants = nil
+	if killed {
+		m.refund(b.ledger)
+		return
+	}
+	if b.overflow != Block || b.senders.empty() || m.Urgent || b.awaited(m) {
+		switch sent, errno := b.put(now, m, done); {
+		case errno != 0: // full, which it was not when it was begun
+			b.hold(now, m, done)
+			return
+		case sent:
+			return
+		}
+	}
+	r := &Request{Op: Send, Caller: m.Sender, message: m}
+	b.senders.push(now, r)
+	b.show(m, done)
+	if b.senders.first == r {
+		b.offer(now, r, done)
+	}
+}

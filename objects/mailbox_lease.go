@@ -1,0 +1,146 @@
+package objects
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// mayLease is 0 if h may take a message on lease. EBUSY: it has one; ETIME: its lease
+// ended before it had read all of the message.
+func (h *Handle) mayLease() syscall.Errno {
+	switch s := h.seen(); {
+	case s.leased != nil:
+		return syscall.EBUSY
+	case s.torn:
+		return syscall.ETIME
+	}
+	return 0
+}
+
+// leaseHolders counts the open files that take leases.
+func (b *Mailbox) leaseHolders() (n int) {
+	for _, h := range b.handles {
+		if h.ReadOp == Lease {
+			n++
+		}
+	}
+	return n
+}
+
+// after is the time span after now, 0 if that never comes.
+func after(now, span Time) Time {
+	if span > Unbounded-now {
+		return 0
+	}
+	return now + span
+}
+
+// lease leaves m to the handle of r until it is settled. It stays on the books.
+func (b *Mailbox) lease(now Time, r *Request, m *Message) {
+	m.own()
+	m.charge(b.ledger)
+	s := r.Handle.kept()
+	s.leased, s.ends, s.late = m, after(now, b.leaseTime), false
+	b.leases = append(b.leases, r.Handle)
+	b.leaseDue = earlier(b.leaseDue, s.ends)
+}
+
+// unlease ends the lease of h, without a consequence for its message.
+func (b *Mailbox) unlease(h *Handle) *Message {
+	m := h.mail.leased
+	h.mail.leased, h.mail.ends = nil, 0
+	i := slices.Index(b.leases, h)
+	b.leases = slices.Delete(b.leases, i, i+1)
+	if len(b.leases) == 0 {
+		b.leaseDue = 0
+	}
+	return m
+}
+
+// settle does what was written about the lease: ack, nack, or extend and a span of time.
+// ENOMSG: there is no lease; ETIME: it has run out, which is said once.
+func (b *Mailbox) settle(now Time, r *Request) Finished {
+	h := r.Handle
+	verb, arg, _ := strings.Cut(strings.TrimSpace(string(r.Data)), " ")
+	span, isSpan := ParseSpan(strings.TrimSpace(arg))
+	switch {
+	case (verb == "ack" || verb == "nack") && arg == "", verb == "extend" && isSpan:
+	default:
+		return failed(r, syscall.EINVAL)
+	}
+	if h.seen().leased == nil {
+		if h.seen().late {
+			h.mail.late = false
+			return failed(r, syscall.ETIME)
+		}
+		return failed(r, syscall.ENOMSG)
+	}
+	var done Finished
+	switch verb {
+	case "ack":
+		m := b.unlease(h)
+		h.done()
+		m.refund(b.ledger)
+		b.received++
+		b.certify(now, m, Received, r.Caller, &done)
+	case "nack":
+		b.endLease(now, h, &done)
+	case "extend":
+		h.mail.ends = after(now, span)
+		b.leaseDue = earlier(b.leaseDue, h.mail.ends)
+	}
+	r.N = len(r.Data)
+	done.add(r)
+	return done
+}
+
+// endLease returns the message that h has on lease, if it has one.
+func (b *Mailbox) endLease(now Time, h *Handle, done *Finished) {
+	if h.seen().leased == nil {
+		return
+	}
+	m := b.unlease(h)
+	h.done()
+	if m.Deliveries++; int64(m.Deliveries) >= b.maxDeliveries && b.deadLetters != "" {
+		b.dead.push(m, 0)
+		return
+	}
+	b.redelivered++
+	b.returned(now, m, done)
+}
+
+// endLeases ends those whose time has come, and finds out which is the next.
+func (b *Mailbox) endLeases(now Time, done *Finished) {
+	if b.leaseDue == 0 || now < b.leaseDue {
+		return
+	}
+	b.leaseDue = 0
+	for _, h := range slices.Clone(b.leases) {
+		s := h.mail
+		if s.ends == 0 || now < s.ends {
+			b.leaseDue = earlier(b.leaseDue, s.ends)
+			continue
+		}
+		s.late, s.torn = true, h.left()
+		b.endLease(now, h, done)
+	}
+}
+
+// Forward reports whether messages are to go to the dead letters, and what the mailbox
+// for those is called. The driver asks after each call, and has [Forward] move them.
+func (b *Mailbox) Forward() (to string, any bool) { return b.deadLetters, b.dead.n > 0 }
+
+// Forward moves what from has for the dead letters to to, which is nil if there is no such
+// mailbox. What to does not take, as a send that does not wait, goes back into from.
+func Forward(now Time, from, to *Mailbox) (left, arrived Finished) {
+	for m := from.dead.pop(); m != nil; m = from.dead.pop() {
+		if to == nil || to == from || to.destroyed || int64(len(m.Data)) > to.longest() || to.refuses(m) {
+			from.redelivered++
+			from.returned(now, m, &left)
+			continue
+		}
+		from.pass(now, m, to, &left, &arrived)
+	}
+	return left, arrived
+}

@@ -1,0 +1,196 @@
+package objects
+
+import "syscall"
+
+// A parcel is what a segment that was sent whole is as a message: its memory, of which no
+// byte is copied. Its pages are booked on the sender for as long as it is there: while
+// the mailbox has the message, and then while a handle that took it may ask for its
+// bytes, which is until that handle reads on or is closed. A copy (Peek) does not keep
+// it: what is left to read of one is EIDRM when the parcel has gone.
+//
+// A nil parcel stands for a message that is none.
+type parcel struct {
+	storage  Storage // nil when it was freed or has moved on
+	size     int64   // bytes
+	reserved int64   // as the segment's
+	seals    seal
+
+	ledger Ledger
+	owner  uint32 // whom it is booked on
+	booked int64  // bytes
+
+	queued bool // the message is on a mailbox's books
+	users  int  // who else needs it
+}
+
+func (p *parcel) length() int64 {
+	if p == nil {
+		return 0
+	}
+	return p.size
+}
+
+func (p *parcel) enqueue() {
+	if p != nil {
+		p.queued = true
+	}
+}
+
+func (p *parcel) dequeue() {
+	if p != nil {
+		p.queued = false
+		p.settle()
+	}
+}
+
+func (p *parcel) hold() {
+	if p != nil {
+		p.users++
+	}
+}
+
+func (p *parcel) letGo() {
+	if p != nil {
+		p.users--
+		p.settle()
+	}
+}
+
+// settle frees the memory unless somebody needs it.
+func (p *parcel) settle() {
+	if p.queued || p.users > 0 || p.storage == nil {
+		return
+	}
+	p.storage.Free()
+	p.storage = nil
+	p.ledger.Charge(p.owner, 0, -p.booked)
+}
+
+// letGo ends what is left of l, a list of messages that are not held any more.
+func (l *messageList) letGo() {
+	for m := l.first; m != nil; m = m.next {
+		m.memory.letGo()
+	}
+}
+
+// Size is the message's length in bytes.
+func (m *Message) Size() int64 {
+	if m.memory != nil {
+		return m.memory.size
+	}
+	return int64(len(m.Data))
+}
+
+// ReadAt copies bytes of the message from offset to p, fewer only at its end. EIDRM: its
+// memory is there no more. As all calls on an object, it is the driver's to serialise.
+func (m *Message) ReadAt(p []byte, offset int64) (int, syscall.Errno) {
+	switch {
+	case m.memory == nil:
+		return copy(p, m.Data[min(offset, int64(len(m.Data))):]), 0
+	case m.memory.storage == nil:
+		return 0, syscall.EIDRM
+	}
+	return m.memory.storage.ReadAt(p, offset)
+}
+
+// part is the n bytes at from, which the message has.
+func (m *Message) part(from, n int) ([]byte, syscall.Errno) {
+	if m.memory == nil {
+		return m.Data[from : from+n], 0
+	}
+	b := make([]byte, n)
+	n, errno := m.ReadAt(b, int64(from))
+	return b[:n], errno
+}
+
+// moved is m for another mailbox. Who still reads a copy in the first finds memory gone:
+// its lock is not the second's.
+func (m *Message) moved() *Message {
+	if m.memory == nil {
+		return m
+	}
+	other, p := *m, *m.memory
+	p.storage, p.users = p.storage.Move(), 0
+	m.memory.storage, m.charged = nil, false
+	other.memory = &p
+	return &other
+}
+
+// SendSegment sends g to a mailbox as one message of c's, without copying it, in a send
+// that does not wait. g is destroyed. The message is exempt from max_message and
+// capacity_bytes, which bound what is copied in. EBUSY: somebody uses g; EAGAIN: there is
+// no room; EIDRM: one of the two is destroyed; EDQUOT and ENOSPC: g cannot be booked on c.
+func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished, errno syscall.Errno) {
+	m := &Message{Sender: c}
+	switch {
+	case g.destroyed || to.destroyed:
+		return arrived, syscall.EIDRM
+	case g.Removable() != 0 || g.memory.Mapped():
+		return arrived, syscall.EBUSY
+	case to.refuses(m):
+		return arrived, syscall.EAGAIN
+	}
+	g.settle()
+	if errno := m.charge(to.ledger); errno != 0 {
+		return arrived, errno
+	}
+	if errno := g.ledger.Rebook(g.owner, c.Uid, g.booked); errno != 0 {
+		m.refund(to.ledger)
+		return arrived, errno
+	}
+	m.memory = &parcel{
+		size: g.memory.Size(), reserved: g.reserved, seals: g.seals,
+		storage: g.memory.Move(),
+		ledger:  g.ledger, owner: c.Uid, booked: g.booked,
+		queued: true,
+	}
+	g.booked = 0
+	g.Destroy(now) // nobody waits for it
+	to.put(now, m, &arrived)
+	return arrived, 0
+}
+
+// ReceiveSegment takes the message of that number out of a mailbox and makes it the
+// memory of g, which is new and empty. A message that is a segment is not copied, and
+// keeps its seals; another is. ENOENT: it is not held; EIDRM: g is destroyed; EDQUOT and
+// ENOSPC: it cannot be booked on the owner of g, who is to destroy it then.
+func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, syscall.Errno) {
+	var done Finished
+	m := from.held.numbered(seq)
+	switch {
+	case m == nil:
+		return done, syscall.ENOENT
+	case g.destroyed:
+		return done, syscall.EIDRM
+	case m.memory != nil:
+		if errno := g.unpack(m.memory); errno != 0 {
+			return done, errno
+		}
+	default:
+		switch n, errno := g.write(m.Data, 0); {
+		case errno != 0:
+			return done, errno
+		case n < len(m.Data):
+			return done, syscall.ENOSPC
+		}
+	}
+	g.changed = now
+	from.release(m)
+	m.refund(from.ledger)
+	from.received++
+	from.taken = now
+	from.certify(now, m, Moved, Caller{}, &done)
+	from.pump(now, &done)
+	return done, 0
+}
+
+// unpack makes what is in p the memory of g.
+func (g *Segment) unpack(p *parcel) syscall.Errno {
+	if errno := p.ledger.Rebook(p.owner, g.owner, p.booked); errno != 0 {
+		return errno
+	}
+	g.memory.Free()
+	g.memory, g.booked, g.reserved, g.seals = p.storage.Move(), p.booked, p.reserved, p.seals
+	p.storage = nil
+	return 0
+}

@@ -1,0 +1,87 @@
+package objects
+
+import "syscall"
+
+// A Fate is what became of a message.
+type Fate uint8
+
+const (
+	Received Fate = iota
+	Dropped
+	Expired
+	Moved // to another mailbox
+)
+
+var fateNames = [...]string{Received: "received", Dropped: "dropped", Expired: "expired", Moved: "moved"}
+
+// String is the word that a receipt begins with.
+func (f Fate) String() string { return fateNames[f] }
+
+// expectReceipt begins the receipt of m, which is sent. It takes the place of the one
+// before.
+func expectReceipt(m *Message) {
+	if m.wants != nil {
+		s := m.wants.kept()
+		s.last, s.pending, s.receipt = m, true, nil
+	}
+}
+
+// certify adds to the receipt of m what has become of it, and by whose doing.
+func (b *Mailbox) certify(now Time, m *Message, fate Fate, by Caller, done *Finished) {
+	if h := m.wants; h != nil && h.seen().last == m && h.mail.pending {
+		h.mail.receipt = append(h.mail.receipt, h.Receipts(fate, by, now)...)
+		b.certified(m, done)
+	}
+}
+
+// certified completes the receipt of m if nobody else is to get that.
+func (b *Mailbox) certified(m *Message, done *Finished) {
+	h := m.wants
+	if h == nil || h.seen().last != m || !h.mail.pending || m.share != nil && m.share.owed > 0 {
+		return
+	}
+	h.mail.pending = false
+	for r := b.awaiting.first; r != nil; {
+		next := r.next
+		if r.Handle == h {
+			b.awaiting.remove(r)
+			h.tell(r)
+			done.add(r)
+		}
+		r = next
+	}
+}
+
+// uncertify takes back that m was received, as long as nobody has read it.
+func (b *Mailbox) uncertify(m *Message) {
+	if h := m.wants; h != nil && h.seen().last == m {
+		h.mail.pending, h.mail.receipt = true, nil
+	}
+}
+
+// receiptFor answers the read r, or makes it wait, with the receipt of what was sent last
+// through its handle. After that, or if nothing was sent, comes the end of file.
+func (b *Mailbox) receiptFor(now Time, r *Request) Finished {
+	switch h := r.Handle; {
+	case h.resume(r):
+	case !h.seen().pending:
+		h.tell(r)
+	case r.Nonblock:
+		return failed(r, syscall.EAGAIN)
+	default:
+		b.awaiting.push(now, r)
+		return Finished{}
+	}
+	return one(r)
+}
+
+// tell answers r with the receipt that h has.
+func (h *Handle) tell(r *Request) {
+	s := h.seen()
+	if s.receipt == nil {
+		r.Data = nil
+		return
+	}
+	h.begin(r, &Message{Data: s.receipt})
+	s.last, s.receipt = nil, nil
+}
