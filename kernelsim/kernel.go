@@ -90,9 +90,9 @@ type Node struct {
 	Kind   objects.Kind
 	Object objects.Object
 
-	// Mortal is to be set if the run may give its messages a ttl later: states then
-	// differ by how old they are from the start.
-	Mortal bool
+	// Settings are the policies that the run may set. What they may make matter tells
+	// states apart from the start.
+	Settings []string
 
 	kernel *Kernel
 	laws   *monitor

@@ -86,11 +86,11 @@ func (l *mailboxLaws) inOrder(m *monitor, only *objects.Selector) []int {
 }
 
 // timeToLive is the policy ttl, if there is one and it is not max.
-func timeToLive(n *Node) (objects.Time, bool) {
-	if !slices.Contains(n.Kind.Policies, "ttl") {
+func timeToLive(m *monitor) (objects.Time, bool) {
+	if !slices.Contains(m.node.Kind.Policies, "ttl") {
 		return 0, false
 	}
-	ttl, _ := objects.ParseSpan(n.Object.Policy("ttl"))
+	ttl, _ := objects.ParseSpan(m.node.Object.Policy("ttl"))
 	return ttl, ttl != objects.Unbounded
 }
 
@@ -275,7 +275,7 @@ func (l *mailboxLaws) read(m *monitor, d *objects.Request) error {
 	switch {
 	case i >= 0:
 		text = l.sent[due[i]].text
-		if ttl, ok := timeToLive(m.node); ok && l.sent[due[i]].at+ttl <= m.node.kernel.now {
+		if ttl, ok := timeToLive(m); ok && l.sent[due[i]].at+ttl <= m.node.kernel.now {
 			return fmt.Errorf("the %s got %q, which had expired", say(d), text)
 		}
 		if d.Op == objects.Peek {
@@ -335,8 +335,13 @@ func (l *mailboxLaws) check(m *monitor) error {
 	return nil
 }
 
-// contents is nil: the mailbox itself tells.
-func (l *mailboxLaws) contents() []string { return nil }
+func (l *mailboxLaws) contents() []string {
+	var texts []string
+	for _, s := range l.sent {
+		texts = append(texts, s.text)
+	}
+	return texts
+}
 
 // amount reads the value of a policy.
 func amount(s string) int64 {

@@ -28,11 +28,17 @@ const (
 	nothing argument = iota
 	aValue
 	anAmount // or nothing
+	aSpan    // of time
 )
 
 var verbs = []verb{
 	{word: "send", op: objects.Send, takes: aValue, labels: []string{byPriority, byTopic, byUrgency}},
 	{word: "receive", op: objects.Receive, gives: true, labels: []string{byPriority, byTopic, byUrgency, bySender}},
+	{word: "lease", op: objects.Lease, gives: true},
+	{word: "ack", op: objects.Settle},
+	{word: "nack", op: objects.Settle},
+	{word: "extend", op: objects.Settle, takes: aSpan},
+	{word: "receipt", op: objects.Receipt, gives: true},
 	{word: "peek", op: objects.Peek, gives: true},
 	{word: "flush", op: objects.Flush},
 	{word: "write", op: objects.Write, takes: aValue},
@@ -112,10 +118,10 @@ func (l Label) only() *objects.Selector {
 
 // An Operation is a request of a scenario's process.
 type Operation struct {
+	Word     string
 	Op       objects.Op
-	Object   int
 	Name     string // of the object
-	Label    Label
+	End      End    // that it goes through
 	Data     []byte // to send or write
 	Units    int64  // to wait for or post
 	Size     int    // at most so many bytes are received
@@ -123,19 +129,42 @@ type Operation struct {
 	Within   objects.Time // the time it may take, 0 for ever
 }
 
-// End is the endpoint that the operation goes through.
-func (o Operation) End() End { return End{o.Object, o.Op, o.Label} }
-
 // String is the operation in short.
 func (o Operation) String() string {
-	text := o.Op.String() + " " + o.Name
+	text := o.Word + " " + o.Name
 	switch {
 	case o.Op == objects.Send || o.Op == objects.Write:
 		text += " " + brief(o.Data)
+	case o.Op == objects.Settle:
+		_, arg := settlement(o.Data)
+		text += arg
 	case o.Units > 1:
 		text += " " + strconv.FormatInt(o.Units, 10)
 	}
-	return text + o.Label.String()
+	return text + o.End.Label.String()
+}
+
+// settlement splits what is written about a lease into its verb and the rest, with the
+// blank before that.
+func settlement(data []byte) (verb, arg string) {
+	verb, _, _ = strings.Cut(string(data), " ")
+	return verb, string(data[len(verb):])
+}
+
+// ReadReceipt makes what a scenario sees of a receipt, as read from a mailbox: a line
+// "received PID UID TIME" tells the name of the process, others the first word alone.
+func ReadReceipt(data []byte, name func(pid int) string) []byte {
+	var told []string
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) > 1 {
+			if pid, err := strconv.Atoi(f[1]); err == nil {
+				f[0] += " " + name(pid)
+			}
+			told = append(told, f[0])
+		}
+	}
+	return []byte(strings.Join(told, ", "))
 }
 
 // Result is the operation and how it ended, in short.
@@ -180,12 +209,17 @@ func (p *parser) operation(s *statement, v verb) {
 	switch t := p.peek(); v.takes {
 	case aValue:
 		s.expr = p.expression()
+	case aSpan:
+		s.span = p.span()
 	case anAmount:
 		if t.kind == integer || t.kind == sign && t.text == "(" || t.kind == word && t.text != "within" && t.text != "nonblock" {
 			s.expr = p.expression()
 		}
 	}
 	p.label(s, v, kind)
+	if v.op == objects.Receipt {
+		p.process.receipts = append(p.process.receipts, s.object)
+	}
 	if p.accept("->") {
 		if !v.gives {
 			p.fail(p.tokens[p.next-1].column, "%s gives nothing to keep", s.verb)

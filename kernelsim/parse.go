@@ -235,6 +235,13 @@ func (p *parser) policy(k objects.Kind) (name, v string) {
 	if t.kind == endOfLine {
 		p.fail(t.column, "expected the value of %s", n.text)
 	}
+	defer func() {
+		if n.text == "dead_letters" && v != "" {
+			if i := p.s.object(v); i < 0 || p.s.objects[i].kind.Name != "mailbox" {
+				p.fail(t.column, "unknown mailbox %q: declare it first", v)
+			}
+		}
+	}()
 	if t.kind == quoted {
 		return n.text, p.take().text
 	}
@@ -276,6 +283,11 @@ func (p *parser) processDecl() {
 	d.local("errno")
 	d.local("me")
 	d.body = p.block(0)
+	walkStatements(d.body, func(st *statement) {
+		if st.verb == "open" && len(p.s.EndsOf(len(p.s.processes)-1, st.object)) == 0 {
+			p.errs = append(p.errs, &SyntaxError{p.file, st.line, st.column, fmt.Sprintf("%s uses nothing of %s that could be open", d.name, p.s.objects[st.object].name)})
+		}
+	})
 }
 
 // block reads the lines that are indented by more than outer.
@@ -561,7 +573,7 @@ func (p *parser) call(e *expression, t token) {
 			p.fail(n.column, "a %s has no value", p.s.objects[i].kind.Name)
 		}
 		e.n = int64(i)
-	case "sent", "received", "dropped", "expired":
+	case "sent", "received", "dropped", "expired", "redelivered", "leased":
 		i := p.s.object(n.text)
 		if i < 0 {
 			p.fail(n.column, "unknown object %s", n)
@@ -583,7 +595,7 @@ func (p *parser) call(e *expression, t token) {
 		}
 		e.n = int64(i)
 	default:
-		p.fail(t.column, "unknown function %s: want messages, bytes, waiting, value, sent, received, dropped, expired, inside, blocked, exited or killed", t)
+		p.fail(t.column, "unknown function %s: want messages, bytes, waiting, value, sent, received, dropped, expired, redelivered, leased, inside, blocked, exited or killed", t)
 	}
 	p.expect(")")
 }

@@ -49,6 +49,7 @@ type processDecl struct {
 	uid            uint32
 	line           int
 	locals         []string
+	receipts       []int // objects of whose messages it asks for receipts
 	body           []*statement
 }
 
@@ -307,9 +308,14 @@ func (a *actor) call(s *statement) {
 
 func (a *actor) operation(s *statement) {
 	v, _ := verbNamed(s.verb)
-	o := Operation{Op: v.op, Object: s.object, Name: a.s.objects[s.object].name, Label: s.label,
+	o := Operation{Word: v.word, Op: v.op, Name: a.s.objects[s.object].name, End: a.s.processes[a.self.Process].end(s, v),
 		Nonblock: s.nonblock, Within: s.within, Size: 1 << 20}
 	switch o.Op {
+	case objects.Settle:
+		o.Data = []byte(v.word)
+		if v.takes == aSpan {
+			o.Data = append(o.Data, " "+objects.FormatSpan(s.span)...)
+		}
 	case objects.Send, objects.Write:
 		o.Data = []byte(a.value(s, s.expr).String())
 	case objects.Wait, objects.Post:

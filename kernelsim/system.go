@@ -1,6 +1,7 @@
 package kernelsim
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"syscall"
@@ -145,18 +146,38 @@ func (s *Scenario) Endless() (endless bool) {
 	return endless
 }
 
-// An End is an endpoint that a process has open from the start.
+// Extends reports whether a process extends leases.
+func (s *Scenario) Extends() bool {
+	return slices.ContainsFunc(s.processes, func(d *processDecl) bool {
+		return d.does(func(st *statement) bool { return st.verb == "extend" })
+	})
+}
+
+// An End is an endpoint of an object. Op is what it is for: Lease also settles, and
+// Receipt also sends.
 type End struct {
 	Object int
 	Op     objects.Op
 	Label  Label
 }
 
+// end is the endpoint that s, of the verb v, goes through in a process of d.
+func (d *processDecl) end(s *statement, v verb) End {
+	e := End{s.object, v.op, s.label}
+	switch {
+	case v.op == objects.Settle:
+		e.Op = objects.Lease
+	case v.op == objects.Send && s.label == Label{} && slices.Contains(d.receipts, s.object):
+		e.Op = objects.Receipt
+	}
+	return e
+}
+
 // Uses lists the endpoints that the processes of that index use.
 func (s *Scenario) Uses(process int) (all []End) {
 	walkStatements(s.processes[process].body, func(st *statement) {
 		if v, ok := verbNamed(st.verb); ok {
-			if e := (End{st.object, v.op, st.label}); !slices.Contains(all, e) {
+			if e := s.processes[process].end(st, v); !slices.Contains(all, e) {
 				all = append(all, e)
 			}
 		}
@@ -317,7 +338,7 @@ func (s *Scenario) start(k *Kernel, histories bool) *machine {
 		if err != nil {
 			panic("kernelsim: the parser let pass: " + err.Error())
 		}
-		n.Mortal = slices.Contains(s.Settings(len(m.nodes)), "ttl")
+		n.Settings = s.Settings(len(m.nodes))
 		m.nodes = append(m.nodes, n)
 	}
 	for _, i := range s.Instances() {
@@ -331,7 +352,13 @@ func (s *Scenario) start(k *Kernel, histories bool) *machine {
 		})
 		a.p.Daemon, a.p.Immune, a.p.Snapshot = i.Daemon, i.Immune, a.snapshot
 		for _, e := range s.Ends(i.Process) {
-			a.files = append(a.files, keptFile{e, a.p.openNow(m.nodes[e.Object], e.mode())})
+			f := a.p.openNow(m.nodes[e.Object], e.mode())
+			if f == nil {
+				k.Violate(fmt.Errorf("line %d: %s is refused to have %s open from the start: it could try to open it",
+					s.processes[i.Process].line, i.Name, m.nodes[e.Object].Name))
+				return m
+			}
+			a.files = append(a.files, keptFile{e, f})
 		}
 	}
 	for _, a := range m.processes {
@@ -371,11 +398,18 @@ func (e End) mode() Mode {
 	switch e.Op {
 	case objects.Send, objects.Write, objects.Post:
 		return Mode{WriteOp: e.Op, Only: e.Label.only()}
+	case objects.Lease:
+		return Mode{ReadOp: objects.Lease, WriteOp: objects.Settle}
+	case objects.Receipt:
+		return Mode{ReadOp: objects.Receipt, WriteOp: objects.Send}
 	case objects.Receive, objects.Peek, objects.Read, objects.Wait:
 		return Mode{ReadOp: e.Op, Only: e.Label.only()}
 	}
 	return Mode{}
 }
+
+// nameOf is the name of a process.
+func (k *Kernel) nameOf(pid int) string { return k.processes[pid-firstPid].Name }
 
 // Load and Look see the run as it stands, without a step.
 func (m *machine) Load(variable int) Value { return m.shared[variable] }
@@ -411,8 +445,13 @@ func (m *machine) Look(l Look) int64 {
 	case "exited":
 		return count(func(p *Process) bool { return p.state == Exited })
 	}
-	for _, c := range m.nodes[l.Index].Object.Stat() {
-		if c.Name == l.What {
+	return m.nodes[l.Index].counter(l.What)
+}
+
+// counter is what the object's stat says of that name, 0 if it says nothing.
+func (n *Node) counter(name string) int64 {
+	for _, c := range n.Object.Stat() {
+		if c.Name == name {
 			return c.Value
 		}
 	}
@@ -472,19 +511,21 @@ func (a *simulated) Enter(section int, by int64) {
 }
 
 func (a *simulated) Do(o Operation) (data []byte, errno syscall.Errno) {
-	n := a.m.nodes[o.Object]
+	n := a.m.nodes[o.End.Object]
 	a.current = o.String()
 	if o.Op == objects.Hold {
 		var f *File
 		if f, errno = a.p.OpenWithin(o.Within, n, Mode{Op: o.Op, Nonblock: o.Nonblock}); errno == 0 {
-			a.files = append(a.files, keptFile{o.End(), f})
+			a.files = append(a.files, keptFile{o.End, f})
 		}
-	} else if f := a.file(o.End()); f == nil {
+	} else if f := a.file(o.End); f == nil {
 		errno = syscall.EBADF
 	} else {
 		r := &objects.Request{Op: o.Op, Nonblock: o.Nonblock, Size: o.Size, Data: o.Data, Units: o.Units}
 		errno = a.p.SubmitWithin(o.Within, f, r)
-		data = r.Data
+		if data = r.Data; o.Op == objects.Receipt {
+			data = ReadReceipt(data, a.m.k.nameOf)
+		}
 	}
 	a.current = ""
 	a.remember(o.Result(data, errno))

@@ -64,8 +64,11 @@ func (k *Kernel) tick() {
 		n.deadline = 0
 		held := n.Object.Held().Messages
 		k.on(n, expire, nil, func() objects.Finished { return n.Object.(objects.Expirer).Expire(k.now) })
-		if n.Object.Held().Messages < held {
-			k.event(Event{Verb: "expires", Node: n})
+		switch now := n.Object.Held().Messages; {
+		case now < held:
+			k.event(Event{Verb: "expires in", Node: n})
+		case now > held:
+			k.event(Event{Verb: "lease ends in", Node: n})
 		}
 		return
 	}

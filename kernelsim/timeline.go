@@ -6,7 +6,9 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"ipcfs/objects"
@@ -41,6 +43,7 @@ type ObjectState struct {
 	Kind     string   `json:"kind"`
 	Messages int64    `json:"messages"`
 	Bytes    int64    `json:"bytes"`
+	Leased   int64    `json:"leased,omitempty"`
 	Value    *int64   `json:"value,omitempty"`
 	Contents []string `json:"contents,omitempty"`
 	Waiting  []string `json:"waiting,omitempty"`
@@ -75,7 +78,12 @@ func (e Event) describe() string {
 	if r != nil && r.Units > 1 {
 		arg = fmt.Sprintf(" %d", r.Units)
 	}
+	verb := ""
 	if r != nil {
+		verb = r.Op.String()
+		if r.Op == objects.Settle {
+			verb, arg = settlement(r.Data)
+		}
 		arg += labelOf(r.Handle.Only).String()
 	}
 	object := ""
@@ -89,20 +97,23 @@ func (e Event) describe() string {
 		got = " ✗ " + ErrnoName(r.Errno)
 	case receives(r.Op):
 		got = fmt.Sprintf(" → %q", r.Data)
+		if r.Op == objects.Receipt {
+			got = fmt.Sprintf(" → %q", ReadReceipt(r.Data, e.Node.kernel.nameOf))
+		}
 	}
 	switch {
 	case e.Start:
 		return ""
 	case e.Verb == "blocks":
-		return r.Op.String() + object + arg + " … waits"
+		return verb + object + arg + " … waits"
 	case e.Verb == "wakes":
-		return "wakes:" + " " + r.Op.String() + object + arg + got
+		return "wakes: " + verb + object + arg + got
 	case e.Verb == "set":
 		return "set" + object + " " + e.Text
 	case r != nil && r.Op == objects.Send, r != nil && r.Op == objects.Write:
-		return r.Op.String() + object + e.sent() + arg + got
+		return verb + object + e.sent() + arg + got
 	case r != nil:
-		return r.Op.String() + object + arg + got
+		return verb + object + arg + got
 	case e.Span != 0:
 		return "sleeps " + FormatTime(e.Span)
 	case e.Text != "":
@@ -142,6 +153,7 @@ func (l *Timeline) After(k *Kernel) {
 			s.Value = &v
 		}
 		s.Contents = n.contents()
+		s.Leased = n.counter("leased")
 		for r := range n.Object.Waiters() {
 			if p, ok := r.Tag.(*Process); ok {
 				s.Waiting = append(s.Waiting, p.Name)
@@ -181,9 +193,15 @@ func (o ObjectState) String() string {
 			if i > 0 {
 				b.WriteByte(' ')
 			}
+			if strings.ContainsFunc(text, unicode.IsControl) {
+				text = strconv.Quote(text)
+			}
 			b.WriteString(text)
 		}
 		b.WriteByte(']')
+	}
+	if o.Leased > 0 {
+		fmt.Fprintf(&b, " +%d leased", o.Leased)
 	}
 	if len(o.Waiting) > 0 {
 		b.WriteString(" ⧖ " + strings.Join(o.Waiting, ", "))

@@ -84,7 +84,8 @@ var errnoNames = [...]struct {
 	{syscall.ENOSPC, "ENOSPC"}, {syscall.ESPIPE, "ESPIPE"}, {syscall.EPIPE, "EPIPE"}, {syscall.ERANGE, "ERANGE"},
 	{syscall.EDEADLK, "EDEADLK"}, {syscall.ENOTEMPTY, "ENOTEMPTY"}, {syscall.EIDRM, "EIDRM"}, {syscall.EOVERFLOW, "EOVERFLOW"},
 	{syscall.EMSGSIZE, "EMSGSIZE"}, {syscall.ETIMEDOUT, "ETIMEDOUT"}, {syscall.EDQUOT, "EDQUOT"}, {syscall.ENXIO, "ENXIO"},
-	{syscall.ENODEV, "ENODEV"}, {syscall.EFBIG, "EFBIG"},
+	{syscall.ENODEV, "ENODEV"}, {syscall.EFBIG, "EFBIG"}, {syscall.ENOMSG, "ENOMSG"}, {syscall.ETIME, "ETIME"},
+	{syscall.EOPNOTSUPP, "EOPNOTSUPP"},
 }
 
 // ErrnoName is errno's name in errno.h, its number if it has no name here, 0 for

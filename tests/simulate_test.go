@@ -131,6 +131,8 @@ func TestRealRunsReportWhatIsWrong(t *testing.T) {
 		{"lone end of a pipe", "pipe a\nprocess p:\n  read a -> x\nexpect deadlock\n", 0, "deadlock; a: 0 bytes; p read a … waits"},
 		{"opened too late", "mailbox a\nprocess p:\n  open a\n  destroy a\n  close a\n  try open a\n  send a 1\n", 1,
 			"violation: line 7: p: send a 1: it fails with EBADF, which nobody tries"},
+		{"a lease ends a wait", "mailbox a lease_time=60ms\nsemaphore s\nprocess p:\n  send a 1\n  lease a -> x\n  wait s\nprocess q:\n  while waiting(s) == 0:\n    yield\n  receive a -> x\n  post s\n", 0,
+			"done; a: 0 messages; s: 0; p exited; q exited"},
 		{"a ttl ends a wait", "mailbox a capacity=1 ttl=20ms\nprocess p:\n  send a 1\n  send a 2\nfinally expired(a) == 2\n", 0, "done; a: 0 messages; p exited"},
 		{"peek and flush", "mailbox a\nprocess p:\n  send a \"x\"\n  peek a -> x\n  assert x == \"x\"\n  flush a\n  assert messages(a) == 0\n", 0,
 			"done; a: 0 messages; p exited"},
@@ -187,6 +189,13 @@ process p uid=1000:
   open a
   send a "1"
   peek a -> x
+  lease a -> x
+  nack a
+  lease a -> x
+  extend a 10s
+  ack a
+  receipt a -> x
+  assert x == "received p"
   flush a
   write b "1"
   read b -> x

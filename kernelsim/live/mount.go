@@ -26,6 +26,7 @@ type mount struct {
 	dir, prefix string
 	objects     []kernelsim.Declaration
 	alone       []bool // pipes of which the scenario uses one end only
+	extends     bool   // a process extends leases
 	held        []int  // descriptors of the coordinator, until all have opened theirs
 
 	files map[kernelsim.End]int  // of a process
@@ -61,7 +62,7 @@ func NewMount(dir string, s *kernelsim.Scenario) (Place, error) {
 }
 
 func newMount(dir, prefix string, s *kernelsim.Scenario) *mount {
-	m := &mount{dir: dir, prefix: prefix, objects: s.Declarations(),
+	m := &mount{dir: dir, prefix: prefix, objects: s.Declarations(), extends: s.Extends(),
 		files: map[kernelsim.End]int{}, holds: map[int][]int{}, lazy: map[kernelsim.End]bool{}}
 	m.alone = make([]bool, len(m.objects))
 	for object, d := range m.objects {
@@ -293,22 +294,27 @@ func (m *mount) Parked([]int) (map[int]bool, error) {
 	return parked, nil
 }
 
-// Pending looks for messages that are held no longer than a ttl.
+// Pending looks for messages that are held no longer than a ttl, and for leases that end.
 func (m *mount) Pending() (bool, error) {
 	for object, d := range m.objects {
-		if !slices.Contains(d.Kind.Policies, "ttl") {
-			continue
-		}
-		ttl, err := m.lines(object, "ttl")
-		if errors.Is(err, os.ErrNotExist) {
-			continue // destroyed
-		}
-		if err != nil {
-			return false, err
-		}
-		held, err := m.Look("messages", object)
-		if err != nil || held > 0 && !slices.Equal(ttl, []string{"max"}) {
-			return err == nil, err
+		for _, end := range []struct {
+			counter, policy string
+			anyway          bool
+		}{{"messages", "ttl", false}, {"leased", "lease_time", m.extends}} {
+			if !slices.Contains(d.Kind.Policies, end.policy) {
+				continue
+			}
+			span, err := m.lines(object, end.policy)
+			if errors.Is(err, os.ErrNotExist) {
+				break // destroyed
+			}
+			if err != nil {
+				return false, err
+			}
+			n, err := m.Look(end.counter, object)
+			if err != nil || n > 0 && (end.anyway || !slices.Equal(span, []string{"max"})) {
+				return err == nil, err
+			}
 		}
 	}
 	return false, nil
@@ -323,6 +329,8 @@ var endpoints = map[objects.Op]struct {
 }{
 	objects.Send:    {"send", syscall.O_WRONLY, true},
 	objects.Receive: {"stream", syscall.O_RDONLY, true},
+	objects.Receipt: {"send", syscall.O_RDWR, true},
+	objects.Lease:   {"lease", syscall.O_RDWR, true},
 	objects.Write:   {"write", syscall.O_WRONLY, true},
 	objects.Read:    {"read", syscall.O_RDONLY, true},
 	objects.Wait:    {"wait", syscall.O_WRONLY, true},
@@ -335,10 +343,12 @@ var endpoints = map[objects.Op]struct {
 
 // endpoint is the path of e.
 func (m *mount) endpoint(e kernelsim.End) string {
-	switch {
+	switch kind := m.objects[e.Object].Kind.Name; {
 	case e.Label.Word != "":
 		return m.file(e.Object, filepath.Join(e.Label.Word, e.Label.Value))
-	case e.Op == objects.Hold && m.objects[e.Object].Kind.Name == "segment":
+	case kind == "pipe" && (e.Op == objects.Send || e.Op == objects.Receive):
+		return m.file(e.Object, "oob")
+	case kind == "segment" && e.Op == objects.Hold:
 		return m.file(e.Object, "lock")
 	}
 	return m.file(e.Object, endpoints[e.Op].name)
@@ -367,9 +377,8 @@ func (m *mount) Open(ends []kernelsim.End) error {
 }
 
 func (m *mount) open(e kernelsim.End, flags int) syscall.Errno {
-	// Opened so, an endpoint that selects gives one message after another, without end
-	// of file.
-	endless := e.Label.Word != "" && e.Op == objects.Receive
+	// Opened so, an endpoint gives one message after another, without end of file.
+	endless := e.Op == objects.Receive || e.Op == objects.Lease || e.Op == objects.Receipt
 	if endless {
 		flags |= syscall.O_NONBLOCK
 	}
@@ -400,7 +409,7 @@ func (m *mount) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 	if o.Nonblock {
 		nonblock = syscall.O_NONBLOCK
 	}
-	e := o.End()
+	e := o.End
 	switch o.Op {
 	case objects.Flush, objects.Hangup:
 		return nil, m.put(m.endpoint(e), "1\n")
@@ -408,7 +417,7 @@ func (m *mount) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 		return nil, Interruptible(o.Within, func() error {
 			fd, err := syscall.Open(m.endpoint(e), syscall.O_RDONLY|syscall.O_CLOEXEC|nonblock, 0)
 			if err == nil {
-				m.holds[o.Object] = append(m.holds[o.Object], fd)
+				m.holds[o.End.Object] = append(m.holds[o.End.Object], fd)
 			}
 			return err
 		})
@@ -443,7 +452,7 @@ func (m *mount) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 		}
 		var err error
 		switch o.Op {
-		case objects.Receive, objects.Read:
+		case objects.Receive, objects.Read, objects.Lease, objects.Receipt:
 			data, err = read(fd, o.Size)
 		case objects.Wait, objects.Post:
 			_, err = syscall.Write(fd, fmt.Appendf(nil, "%d\n", o.Units))
@@ -478,6 +487,9 @@ func (m *mount) Close(object int, held bool) {
 }
 
 func (m *mount) SetPolicy(object int, name, value string) syscall.Errno {
+	if name == "dead_letters" && value != "" {
+		value = m.prefix + "-" + value
+	}
 	return m.put(m.file(object, name), value+"\n")
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -227,6 +228,15 @@ func (p *process) Enter(section int, by int64) {
 func (p *process) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 	p.report(report{Kind: begins, Text: o.String(), Timed: o.Within > 0})
 	data, errno := p.place.Do(o)
+	if o.Op == objects.Receipt {
+		data = kernelsim.ReadReceipt(data, func(pid int) string {
+			i := slices.Index(p.pids, pid)
+			if i < 0 {
+				return strconv.Itoa(pid)
+			}
+			return p.s.Instances()[i].Name
+		})
+	}
 	p.say(ends, o.Result(data, errno))
 	p.watch()
 	return data, errno
