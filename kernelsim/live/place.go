@@ -23,7 +23,8 @@ type Place interface {
 	// Parked tells which processes wait in an object.
 	Parked(pids []int) (map[int]bool, error)
 
-	// Pending tells whether time alone will change an object: a message expires.
+	// Pending tells whether time alone will change an object: a message expires, a lease
+	// ends.
 	Pending() (bool, error)
 
 	// Opened is told that all processes have opened their ends.
