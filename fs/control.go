@@ -10,8 +10,8 @@ import (
 )
 
 // policyFile is the control file of the named policy: reading gives the value and a
-// newline, writing sets it.
-func policyFile(name string) spec {
+// newline, writing sets it. check is as in presentation.
+func policyFile(name string, check func(value string) syscall.Errno) spec {
 	return spec{
 		name: name,
 		mode: 0o644,
@@ -21,6 +21,11 @@ func policyFile(name string) spec {
 			return []byte(o.impl.Policy(name) + "\n")
 		},
 		set: func(f *FS, o *object, c objects.Caller, value string) syscall.Errno {
+			if check != nil {
+				if errno := check(value); errno != 0 {
+					return errno
+				}
+			}
 			done, wake, errno := o.setPolicy(f.now(), name, value)
 			f.finish(done)
 			f.wake(wake)

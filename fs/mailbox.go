@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 	"unicode/utf8"
 
@@ -26,6 +27,7 @@ func init() {
 			{name: "lease", mode: 0o600, read: objects.Lease, write: objects.Settle, eof: true, answers: true, both: true},
 			{name: "flush", mode: 0o200, set: command(objects.Flush)},
 		},
+		check: map[string]func(string) syscall.Errno{"dead_letters": mailboxName},
 		folders: []folder{
 			{name: "priority", mode: 0o700, own: true, member: priorityFile, list: priorities},
 			{name: "topic", mode: 0o700, member: topicFile, list: topics},
@@ -33,6 +35,17 @@ func init() {
 			messagesFolder,
 		},
 	})
+}
+
+// mailboxName is 0 for what a mailbox can be called, and for nothing.
+func mailboxName(name string) syscall.Errno {
+	if name == "" {
+		return 0
+	}
+	if name == "." || name == ".." || strings.ContainsRune(name, '/') || validName(name) != 0 {
+		return syscall.EINVAL
+	}
+	return 0
 }
 
 // labelled is an endpoint that is narrowed to one label.

@@ -22,6 +22,9 @@ type presentation struct {
 	// make makes an object, which books what it holds on uid; nil: the kind's New.
 	make func(f *FS, uid uint32) objects.Object
 
+	// check is 0 if the named policy may be set to value; nil: that is the object's to say.
+	check map[string]func(value string) syscall.Errno
+
 	// then is called, by a thread that may wait, after the named policy was set.
 	then map[string]func(f *FS, o *object)
 
@@ -100,7 +103,7 @@ func presentations() []*presentation {
 	for _, p := range registered {
 		var policies []spec
 		for _, name := range objects.KindNamed(p.kind).Policies {
-			s := policyFile(name)
+			s := policyFile(name, p.check[name])
 			s.then = p.then[name]
 			policies = append(policies, s)
 		}

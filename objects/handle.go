@@ -15,6 +15,8 @@ type mail struct {
 	ends   Time     // when the lease does, 0 if it does not
 	late   bool     // it ended before it was settled
 	torn   bool     // it ended before all was read
+
+	abandoned bool // the process that takes leases has died
 }
 
 var noMail mail

@@ -124,10 +124,7 @@ func (b *Mailbox) submit(now Time, r *Request) Finished {
 	case Close:
 		return b.close(now, r)
 	case Release:
-		var done Finished
-		b.endLease(now, r.Handle, &done)
-		done.add(r)
-		return done
+		return b.abandon(now, r)
 	case Send:
 		return b.send(now, r)
 	case Receive, Lease:
@@ -668,10 +665,11 @@ func (b *Mailbox) pump(now Time, done *Finished) {
 	for s := b.senders.first; s != nil; s = b.senders.first {
 		n := int64(len(s.message.Data))
 		switch {
+		case s.Handle == nil && (n > b.longest() || b.overflow == Fail):
+			b.force(now, s, done)
 		case n > b.longest() && s.message.share == nil:
 			// A limit was lowered below what waits; it could wait for ever.
 			b.end(s, syscall.EMSGSIZE, done)
-			continue
 		case b.overflow == Block && !b.fits(n) && !b.offer(now, s, done):
 			return
 		case b.senders.first == s:

@@ -51,7 +51,7 @@ func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 		switch {
 		case int64(size) > b.longest():
 			return syscall.EMSGSIZE
-		case m == nil && !ends && r.N == 0 && !b.mayBegin(r):
+		case m == nil && !ends && !b.mayBegin(r):
 			return b.wait(now, r)
 		}
 		piece := r.rest[:n]
@@ -134,6 +134,9 @@ func (b *Mailbox) wait(now Time, r *Request) syscall.Errno {
 	if errno := b.keepRest(r); errno != 0 {
 		return errno
 	}
+	if r.Parked() { // and has sent something
+		b.senders.remove(r)
+	}
 	r.Data = nil
 	b.beginners.push(now, r)
 	return 0
@@ -147,7 +150,7 @@ func (b *Mailbox) mayBegin(r *Request) bool {
 	switch {
 	case m.Urgent, b.overflow == DropOldest, b.overflow == DropNewest:
 		return true
-	case b.overflow == Block && !b.senders.empty():
+	case b.overflow == Block && b.senders.first != nil && (b.senders.n > 1 || b.senders.first != r):
 		return false
 	case b.receiving == Broadcast && !b.anyoneFor(m), b.awaited(m) && int64(b.receivers.n) > b.begun:
 		return true
@@ -169,6 +172,17 @@ func (b *Mailbox) begin(now Time, done *Finished) {
 			return
 		}
 	}
+}
+
+// force sends the message of r, whose file is closed: nobody is left to be told that it
+// was refused, so it is held even if it should not be.
+func (b *Mailbox) force(now Time, r *Request, done *Finished) {
+	m := r.message
+	if sent, _ := b.put(now, m, done); !sent {
+		b.hold(now, m, done)
+	}
+	b.passed(r)
+	b.end(r, 0, done)
 }
 
 // endBegun sends what h, which is closed, has begun, unless its writer was killed in the

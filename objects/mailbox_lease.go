@@ -7,9 +7,12 @@ import (
 )
 
 // mayLease is 0 if h may take a message on lease. EBUSY: it has one; ETIME: its lease
-// ended before it had read all of the message.
+// ended before it had read all of the message; ESRCH: the process whose death would end
+// the lease has died.
 func (h *Handle) mayLease() syscall.Errno {
 	switch s := h.seen(); {
+	case s.abandoned:
+		return syscall.ESRCH
 	case s.leased != nil:
 		return syscall.EBUSY
 	case s.torn:
@@ -108,6 +111,28 @@ func (b *Mailbox) endLease(now Time, h *Handle, done *Finished) {
 	}
 	b.redelivered++
 	b.returned(now, m, done)
+}
+
+// abandon ends what the handle of r has on lease, and wants, because the process that
+// opened it has died.
+func (b *Mailbox) abandon(now Time, r *Request) Finished {
+	var done Finished
+	h := r.Handle
+	if h.ReadOp == Lease && !b.destroyed {
+		for p := b.receivers.first; p != nil; {
+			next := p.next
+			if p.Handle == h {
+				b.receivers.remove(p)
+				p.Errno = syscall.ESRCH
+				done.add(p)
+			}
+			p = next
+		}
+		b.endLease(now, h, &done)
+		h.kept().abandoned = true
+	}
+	done.add(r)
+	return done
 }
 
 // endLeases ends those whose time has come, and finds out which is the next.
