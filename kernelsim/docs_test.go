@@ -35,12 +35,12 @@ func TestTheManualsExamplesDoWhatTheySay(t *testing.T) {
 		})
 	}
 	var words []string
-	for verb := range verbs {
-		words = append(words, verb)
+	for _, v := range verbs {
+		words = append(append(words, v.word), v.labels...)
 	}
-	words = append(words, strings.Fields(`release close set destroy try nonblock within atomic if else while forever
+	words = append(words, strings.Fields(`release open close set destroy try nonblock within atomic if else while forever
 		break repeat choose enter leave sleep yield kill signal print assert exit shared process daemon immune uid faults
-		kills signals always finally mailbox pipe semaphore segment messages bytes value waiting inside blocked exited
+		kills signals always finally mailbox pipe semaphore segment messages bytes value waiting sent received dropped expired redelivered leased inside blocked exited
 		killed and or not me errno expect`)...)
 	for _, w := range words {
 		if !regexp.MustCompile(`\b` + w + `\b`).Match(all.Bytes()) {

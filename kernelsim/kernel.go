@@ -90,6 +90,10 @@ type Node struct {
 	Kind   objects.Kind
 	Object objects.Object
 
+	// Settings are the policies that the run may set. What they may make matter tells
+	// states apart from the start.
+	Settings []string
+
 	kernel *Kernel
 	laws   *monitor
 	book   book

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -24,25 +23,6 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text)
 }
 
-// A token is a word, a number or a sign of a line.
-type token struct {
-	kind   tokenKind
-	text   string
-	number int64
-	column int
-}
-
-type tokenKind uint8
-
-const (
-	endOfLine tokenKind = iota
-	word
-	integer
-	duration
-	quoted
-	sign
-)
-
 // A statement is one operation of a process.
 type statement struct {
 	line, column int
@@ -54,6 +34,7 @@ type statement struct {
 	slot         int // of the variable that it sets, -1 if none
 	shared       bool
 	name         string
+	label        Label
 	expr, second *expression
 	policy       [2]string
 	span         objects.Time
@@ -125,163 +106,6 @@ func (p *parser) line(read func()) {
 		}
 	}()
 	read()
-}
-
-// advance turns to the next line that is not empty.
-func (p *parser) advance() bool {
-	for p.at++; p.at < len(p.lines); p.at++ {
-		text := p.lines[p.at]
-		trimmed := strings.TrimLeft(text, " \t")
-		if trimmed == "" || trimmed[0] == '#' {
-			if p.s.Title == "" && len(p.s.processes) == 0 && strings.HasPrefix(trimmed, "# ") {
-				p.s.Title = strings.TrimSuffix(strings.TrimSpace(trimmed[2:]), ".")
-			}
-			continue
-		}
-		p.indent = 0
-		for _, c := range text[:len(text)-len(trimmed)] {
-			if p.indent++; c == '\t' {
-				p.indent = (p.indent + 7) / 8 * 8
-			}
-		}
-		p.tokens, p.next = nil, 0
-		p.line(p.scan)
-		return true
-	}
-	return false
-}
-
-// scan splits the current line into tokens.
-func (p *parser) scan() {
-	runes := []rune(p.lines[p.at])
-	for i := 0; i < len(runes); {
-		c, start := runes[i], i
-		emit := func(kind tokenKind, text string) {
-			p.tokens = append(p.tokens, token{kind: kind, text: text, column: start + 1})
-		}
-		switch {
-		case c == ' ' || c == '\t':
-			i++
-		case c == '#':
-			return
-		case unicode.IsLetter(c) || c == '_':
-			for i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]) || runes[i] == '_') {
-				i++
-			}
-			emit(word, string(runes[start:i]))
-		case unicode.IsDigit(c):
-			for i < len(runes) && unicode.IsDigit(runes[i]) {
-				i++
-			}
-			n, err := strconv.ParseInt(string(runes[start:i]), 10, 64)
-			if err != nil {
-				p.fail(start+1, "%s is too big a number", string(runes[start:i]))
-			}
-			unit := i
-			for i < len(runes) && unicode.IsLetter(runes[i]) {
-				i++
-			}
-			emit(integer, string(runes[start:i]))
-			t := &p.tokens[len(p.tokens)-1]
-			t.number = n
-			if i > unit {
-				t.kind = duration
-				scale, ok := map[string]objects.Time{"ns": 1, "us": Microsecond, "µs": Microsecond, "ms": Millisecond, "s": Second}[string(runes[unit:i])]
-				if !ok {
-					p.fail(unit+1, "%q is no unit of time: want ns, us, ms or s", string(runes[unit:i]))
-				}
-				t.number *= int64(scale)
-			}
-		case c == '"':
-			for i++; i < len(runes) && runes[i] != '"'; i++ {
-				if runes[i] == '\\' {
-					i++
-				}
-			}
-			if i >= len(runes) {
-				p.fail(start+1, "the text has no closing quote")
-			}
-			i++
-			text, err := strconv.Unquote(string(runes[start:i]))
-			if err != nil {
-				p.fail(start+1, "the text has a wrong escape sequence")
-			}
-			emit(quoted, text)
-		default:
-			two := string(runes[i:min(i+2, len(runes))])
-			if slices.Contains([]string{"->", "..", "==", "!=", "<=", ">="}, two) {
-				i += 2
-				emit(sign, two)
-				break
-			}
-			if !strings.ContainsRune("=<>+-*/%():,", c) {
-				p.fail(start+1, "unexpected %q", string(c))
-			}
-			i++
-			emit(sign, string(c))
-		}
-	}
-}
-
-func (p *parser) peek() token {
-	if p.next < len(p.tokens) {
-		return p.tokens[p.next]
-	}
-	return token{column: len([]rune(strings.TrimRight(p.lines[p.at], " \t"))) + 1}
-}
-
-func (p *parser) take() token {
-	t := p.peek()
-	p.next++
-	return t
-}
-
-func (t token) String() string {
-	switch t.kind {
-	case endOfLine:
-		return "the end of the line"
-	case quoted:
-		return strconv.Quote(t.text)
-	}
-	return fmt.Sprintf("%q", t.text)
-}
-
-// accept takes the next token if it is text.
-func (p *parser) accept(text string) bool {
-	t := p.peek()
-	if (t.kind == sign || t.kind == word) && t.text == text {
-		p.next++
-		return true
-	}
-	return false
-}
-
-func (p *parser) expect(text string) {
-	if t := p.peek(); !p.accept(text) {
-		p.fail(t.column, "expected %q, found %s", text, t)
-	}
-}
-
-func (p *parser) name(what string) token {
-	t := p.take()
-	if t.kind != word {
-		p.fail(t.column, "expected %s, found %s", what, t)
-	}
-	return t
-}
-
-func (p *parser) number(what string) int64 {
-	t := p.take()
-	if t.kind != integer {
-		p.fail(t.column, "expected %s, found %s", what, t)
-	}
-	return t.number
-}
-
-func (p *parser) end() {
-	if t := p.peek(); t.kind != endOfLine {
-		p.fail(t.column, "unexpected %s", t)
-	}
 }
 
 // declareNames finds the names of processes first: programs may mention processes
@@ -411,6 +235,13 @@ func (p *parser) policy(k objects.Kind) (name, v string) {
 	if t.kind == endOfLine {
 		p.fail(t.column, "expected the value of %s", n.text)
 	}
+	defer func() {
+		if n.text == "dead_letters" && v != "" {
+			if i := p.s.object(v); i < 0 || p.s.objects[i].kind.Name != "mailbox" {
+				p.fail(t.column, "unknown mailbox %q: declare it first", v)
+			}
+		}
+	}()
 	if t.kind == quoted {
 		return n.text, p.take().text
 	}
@@ -452,6 +283,11 @@ func (p *parser) processDecl() {
 	d.local("errno")
 	d.local("me")
 	d.body = p.block(0)
+	walkStatements(d.body, func(st *statement) {
+		if st.verb == "open" && len(p.s.EndsOf(len(p.s.processes)-1, st.object)) == 0 {
+			p.errs = append(p.errs, &SyntaxError{p.file, st.line, st.column, fmt.Sprintf("%s uses nothing of %s that could be open", d.name, p.s.objects[st.object].name)})
+		}
+	})
 }
 
 // block reads the lines that are indented by more than outer.
@@ -490,13 +326,6 @@ func (p *parser) block(outer int) []*statement {
 	return body
 }
 
-// verbs maps the operations of objects to what they submit.
-var verbs = map[string]objects.Op{
-	"send": objects.Send, "receive": objects.Receive, "peek": objects.Peek, "flush": objects.Flush,
-	"write": objects.Write, "read": objects.Read, "hangup": objects.Hangup,
-	"wait": objects.Wait, "post": objects.Post, "hold": objects.Hold,
-}
-
 func (p *parser) statement() *statement {
 	s := &statement{line: p.at + 1, slot: -1, text: strings.TrimSpace(p.lines[p.at])}
 	if i := strings.Index(s.text, " #"); i >= 0 && !strings.Contains(s.text, `"`) {
@@ -508,18 +337,21 @@ func (p *parser) statement() *statement {
 	}
 	t := p.name("a statement")
 	s.column, s.verb = t.column, t.text
-	if op, ok := verbs[s.verb]; ok {
-		p.operation(s, op)
+	if v, ok := verbNamed(s.verb); ok {
+		p.operation(s, v)
 		return s
 	}
-	if s.try {
+	if s.try && s.verb != "open" && s.verb != "set" {
 		p.fail(t.column, "%s cannot fail: there is nothing to try", t)
 	}
 	switch s.verb {
-	case "release", "destroy", "close":
+	case "release", "destroy", "close", "open":
 		s.object = p.object()
-		if s.verb == "release" && !slices.Contains(p.s.objects[s.object].kind.Ops, objects.Hold) {
-			p.fail(p.tokens[p.next-1].column, "a %s cannot be held", p.s.objects[s.object].kind.Name)
+		switch kind := p.s.objects[s.object].kind; {
+		case s.verb == "release" && !slices.Contains(kind.Ops, objects.Hold):
+			p.fail(p.tokens[p.next-1].column, "a %s cannot be held", kind.Name)
+		case s.verb == "open" && slices.Contains(kind.Ops, objects.Connect):
+			p.fail(p.tokens[p.next-1].column, "a %s is open from the start", kind.Name)
 		}
 	case "set":
 		s.object = p.object()
@@ -662,48 +494,6 @@ func (p *parser) assignment(s *statement) {
 	p.next = end
 }
 
-func (p *parser) operation(s *statement, op objects.Op) {
-	s.object = p.object()
-	kind := p.s.objects[s.object].kind
-	if !slices.Contains(kind.Ops, op) {
-		var can []string
-		for _, o := range kind.Ops {
-			if verbs[o.String()] == o {
-				can = append(can, o.String())
-			}
-		}
-		p.fail(s.column, "a %s cannot %s: it can %s", kind.Name, s.verb, strings.Join(can, ", "))
-	}
-	switch t := p.peek(); op {
-	case objects.Send, objects.Write:
-		s.expr = p.expression()
-	case objects.Wait, objects.Post, objects.Read:
-		if t.kind == integer || t.kind == sign && t.text == "(" || t.kind == word && t.text != "within" && t.text != "nonblock" {
-			s.expr = p.expression()
-		}
-	}
-	if p.accept("->") {
-		if op != objects.Receive && op != objects.Peek && op != objects.Read {
-			p.fail(p.tokens[p.next-1].column, "%s gives nothing to keep", s.verb)
-		}
-		p.variable(s)
-		if s.shared {
-			p.fail(p.tokens[p.next-1].column, "receive into a variable of the process, then assign")
-		}
-	}
-	for {
-		switch {
-		case p.accept("within"):
-			s.within = p.span()
-		case p.accept("nonblock"):
-			s.nonblock = true
-		default:
-			p.end()
-			return
-		}
-	}
-}
-
 // levels are the binary operators by precedence, the loosest first.
 var levels = [][]string{{"or"}, {"and"}, {"==", "!=", "<", "<=", ">", ">="}, {"+", "-"}, {"*", "/", "%"}}
 
@@ -783,6 +573,19 @@ func (p *parser) call(e *expression, t token) {
 			p.fail(n.column, "a %s has no value", p.s.objects[i].kind.Name)
 		}
 		e.n = int64(i)
+	case "sent", "received", "dropped", "expired", "redelivered", "leased":
+		i := p.s.object(n.text)
+		if i < 0 {
+			p.fail(n.column, "unknown object %s", n)
+		}
+		counts := func(c objects.Counter) bool { return c.Name == t.text }
+		if kind := p.s.objects[i].kind; !slices.ContainsFunc(kind.New(objects.Unlimited).Stat(), counts) {
+			p.fail(n.column, "a %s does not count what is %s", kind.Name, t.text)
+		}
+		e.n = int64(i)
+		if l := (Look{t.text, i}); !slices.Contains(p.s.counters, l) {
+			p.s.counters = append(p.s.counters, l)
+		}
 	case "inside":
 		e.n = int64(p.s.section(n.text))
 	case "blocked", "exited", "killed":
@@ -792,7 +595,7 @@ func (p *parser) call(e *expression, t token) {
 		}
 		e.n = int64(i)
 	default:
-		p.fail(t.column, "unknown function %s: want messages, bytes, waiting, value, inside, blocked, exited or killed", t)
+		p.fail(t.column, "unknown function %s: want messages, bytes, waiting, value, sent, received, dropped, expired, redelivered, leased, inside, blocked, exited or killed", t)
 	}
 	p.expect(")")
 }

@@ -288,7 +288,7 @@ func (p *Process) Submit(f *File, r *objects.Request) syscall.Errno {
 // SubmitWithin is Submit that gives up with ETIMEDOUT (mq_timedreceive(3)) after d,
 // if d is not 0.
 func (p *Process) SubmitWithin(d objects.Time, f *File, r *objects.Request) syscall.Errno {
-	c := &call{name: r.Op.String() + " " + f.Node.Name, node: f.Node}
+	c := &call{name: r.Op.String() + " " + f.Node.Name + labelOf(f.Handle.Only).String(), node: f.Node}
 	c.run = func(p *Process) {
 		k := p.kernel
 		r.Caller, r.Handle, r.Tag = p.caller, f.Handle, p

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"syscall"
 
 	"ipcfs/objects"
 )
@@ -24,6 +25,7 @@ type Scenario struct {
 	processes []*processDecl
 	names     []string // of all processes, also those that come later
 	sections  []string
+	counters  []Look // that expressions look at
 	always    []assertion
 	finally   []assertion
 	faults    Faults
@@ -47,6 +49,7 @@ type processDecl struct {
 	uid            uint32
 	line           int
 	locals         []string
+	receipts       []int // objects of whose messages it asks for receipts
 	body           []*statement
 }
 
@@ -291,9 +294,9 @@ func (a *actor) call(s *statement) {
 	case "signal":
 		sys.Signal(s.object)
 	case "set":
-		if errno := sys.SetPolicy(s.object, s.policy[0], s.policy[1]); errno != 0 {
-			a.fail(s, errno)
-		}
+		a.result(s, sys.SetPolicy(s.object, s.policy[0], s.policy[1]))
+	case "open":
+		a.result(s, sys.Open(s.object))
 	case "destroy":
 		sys.Destroy(s.object)
 	case "release", "close":
@@ -304,9 +307,15 @@ func (a *actor) call(s *statement) {
 }
 
 func (a *actor) operation(s *statement) {
-	o := Operation{Op: verbs[s.verb], Object: s.object, Name: a.s.objects[s.object].name,
+	v, _ := verbNamed(s.verb)
+	o := Operation{Word: v.word, Op: v.op, Name: a.s.objects[s.object].name, End: a.s.processes[a.self.Process].end(s, v),
 		Nonblock: s.nonblock, Within: s.within, Size: 1 << 20}
 	switch o.Op {
+	case objects.Settle:
+		o.Data = []byte(v.word)
+		if v.takes == aSpan {
+			o.Data = append(o.Data, " "+objects.FormatSpan(s.span)...)
+		}
 	case objects.Send, objects.Write:
 		o.Data = []byte(a.value(s, s.expr).String())
 	case objects.Wait, objects.Post:
@@ -323,6 +332,11 @@ func (a *actor) operation(s *statement) {
 	if errno == 0 && s.slot >= 0 {
 		a.locals[s.slot] = Value{Text: string(data), IsText: true}
 	}
+	a.result(s, errno)
+}
+
+// result sets errno, and ends the run if nobody has reckoned with it.
+func (a *actor) result(s *statement, errno syscall.Errno) {
 	a.locals[errnoSlot] = Value{N: int64(errno)}
 	if errno != 0 && !s.try {
 		a.fail(s, fmt.Errorf("it fails with %s, which nobody tries", ErrnoName(errno)))

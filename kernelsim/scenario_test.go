@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -63,6 +64,31 @@ func TestErrorsNameLineAndColumn(t *testing.T) {
 		{"unclosed", "shared a = 1\nprocess p:\n  a = (1 + 2\n", `x:3:13: expected ")", found the end of the line`},
 		{"not UTF-8", "\xff", "x:1:1: the file is not UTF-8"},
 		{"bad fault", "faults storms=1\n", `x:1:8: unknown fault "storms"`},
+		{"priority too high", "mailbox a\nprocess p:\n  send a 1 priority 32\n", "x:3:21: there is no priority 32: they are 0 to 31"},
+		{"negative priority", "mailbox a\nprocess p:\n  send a 1 priority -1\n", `x:3:21: expected a priority from 0 to 31, found "-"`},
+		{"no priority", "mailbox a\nprocess p:\n  receive a priority -> x\n", `x:3:22: expected a priority from 0 to 31, found "->"`},
+		{"topic without quotes", "mailbox a\nprocess p:\n  send a 1 topic red\n", `x:3:18: expected a topic such as "red", found "red"`},
+		{"topic of two words", "mailbox a\nprocess p:\n  send a 1 topic \"a b\"\n", `x:3:18: "a b" cannot be a topic`},
+		{"topic with a slash", "mailbox a\nprocess p:\n  receive a topic \"a/b\"\n", `x:3:19: "a/b" cannot be a topic`},
+		{"topic on a pipe", "pipe a\nprocess p:\n  write a 1 topic \"red\"\n", "x:3:13: only messages of a mailbox can be sent with a topic: a is a pipe"},
+		{"urgent post", "semaphore a\nprocess p:\n  post a 1 urgent\n", "x:3:12: only messages of a mailbox can be urgent: a is a semaphore"},
+		{"peek that selects", "mailbox a\nprocess p:\n  peek a urgent -> x\n", "x:3:10: peek cannot select"},
+		{"two labels", "mailbox a\nprocess p:\n  send a 1 urgent priority 3\n", "x:3:19: send goes by one of priority, topic, urgent, and by urgent already"},
+		{"send from", "mailbox a\nprocess p:\n  send a 1 from 7\n", "x:3:12: send cannot go by from: it can by priority, topic, urgent"},
+		{"no such user", "mailbox a\nprocess p:\n  receive a from 4294967296\n", "x:3:18: there is no user id 4294967296"},
+		{"send without a value", "mailbox a\nprocess p:\n  send a priority 5\n", `x:3:10: unknown variable "priority"`},
+		{"extend without a span", "mailbox a\nprocess p:\n  extend a\n", "x:3:11: expected a duration such as 5ms, found the end of the line"},
+		{"ack that keeps", "mailbox a\nprocess p:\n  ack a -> x\n", "x:3:9: ack gives nothing to keep"},
+		{"lease of a topic", "mailbox a\nprocess p:\n  lease a topic \"t\"\n", "x:3:11: lease cannot select"},
+		{"lease of a pipe", "pipe a\nprocess p:\n  lease a\n", "x:3:3: a pipe cannot lease: it can send, receive, flush, write, read, hangup"},
+		{"unknown dead letters", "mailbox a dead_letters=b\n", `x:1:24: unknown mailbox "b": declare it first`},
+		{"bad framing", "mailbox a framing=word\n", `x:1:11: framing cannot be "word"`},
+		{"nothing to open", "mailbox a\nprocess p:\n  open a\n", "x:3:3: p uses nothing of a that could be open"},
+		{"open a pipe", "pipe a\nprocess p:\n  open a\n", "x:3:8: a pipe is open from the start"},
+		{"try what cannot fail", "mailbox a\nprocess p:\n  try close a\n", `x:3:7: "close" cannot fail`},
+		{"counter of a semaphore", "semaphore a\nfinally expired(a) == 0\nprocess p:\n  yield\n", "x:2:17: a semaphore does not count what is expired"},
+		{"bad ttl", "mailbox a ttl=10\n", `x:1:11: ttl cannot be "10"`},
+		{"bad order", "mailbox a order=lifo\n", `x:1:11: order cannot be "lifo"`},
 		{"number too big", "shared a = 99999999999999999999\n", "x:1:12: 99999999999999999999 is too big a number"},
 	} {
 		_, err := Parse("x", []byte(c.source))
@@ -87,6 +113,203 @@ func TestEveryWrongLineIsReportedOnce(t *testing.T) {
 		if !strings.HasPrefix(got[i], want[i]) {
 			t.Errorf("error %q; want it to begin %q", got[i], want[i])
 		}
+	}
+}
+
+// finds explores a scenario and returns the endings without histories.
+func finds(t *testing.T, source string) []string {
+	t.Helper()
+	s, err := Parse("x", []byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, complete := s.Endings(DefaultStates, false)
+	if !complete {
+		t.Fatal("not all states were seen")
+	}
+	var texts []string
+	for _, e := range all {
+		texts = append(texts, e.Short())
+	}
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
+
+// Whoever hashes states as equal that are not loses one of the endings.
+func TestExplorationTellsApartWhatDecidesTheFuture(t *testing.T) {
+	for _, c := range []struct {
+		name, source string
+		want         []string
+	}{
+		// Two messages are held at 5ms, and both or one of them at 10ms.
+		{"age of a message", "mailbox a ttl=10ms\nshared m = 9, n = 9\nprocess p:\n  send a 1\n  choose x in 0..1\n  if x == 0:\n    send a 2\n  sleep 5ms\n  if x == 1:\n    send a 2\n" +
+			"  x = 0\n  m = messages(a)\n  sleep 5ms\n  n = messages(a)\n",
+			[]string{"done; m = 0; n = 0; a: 0 messages; p exited", "done; m = 1; n = 0; a: 0 messages; p exited", "done; m = 1; n = 1; a: 0 messages; p exited",
+				"done; m = 2; n = 0; a: 0 messages; p exited", "done; m = 2; n = 1; a: 0 messages; p exited"}},
+		{"age of a message before there is a ttl", "mailbox a\nshared n = 9\nprocess p:\n  choose x in 0..1\n  if x == 0:\n    send a 1\n  sleep 5ms\n  if x == 1:\n    send a 1\n  x = 0\n  set a ttl=5ms\n  n = messages(a)\n",
+			[]string{"done; n = 0; a: 0 messages; p exited", "done; n = 1; a: 0 messages; p exited"}},
+		{"ttl", "mailbox a\nshared n = 9\nprocess p:\n  choose x in 1..2\n  if x == 1:\n    set a ttl=10ms\n  else:\n    set a ttl=20ms\n  x = 0\n  send a 1\n  sleep 10ms\n  yield\n  n = messages(a)\n",
+			[]string{"done; n = 0; a: 0 messages; p exited", "done; n = 1; a: 0 messages; p exited"}},
+		{"label of a message", "mailbox a\nprocess p:\n  choose x in 1..3\n  if x == 1:\n    send a 1 topic \"red\"\n  else:\n    if x == 2:\n      send a 1 priority 3\n    else:\n      send a 1 urgent\n  x = 0\n" +
+			"  try receive a topic \"red\" -> m nonblock\n  red = errno\n  try receive a priority 3 -> m nonblock\n  print errno\n",
+			[]string{"done; a: 0 messages; p exited", "done; a: 1 message; p exited"}},
+		{"counters that are looked at", "mailbox a capacity=1 overflow=drop-newest\nshared n = 9\nprocess p:\n  choose x in 1..2\n  repeat x:\n    send a x\n  x = 0\n  flush a\n  n = dropped(a)\n",
+			[]string{"done; n = 1; a: 0 messages; p exited", "done; n = 2; a: 0 messages; p exited"}},
+		{"end of a lease that is not the next", `
+mailbox a
+semaphore s
+semaphore t
+shared m = 9, n = 9
+process p:
+  send a 1
+  send a 2
+  lease a -> x
+  extend a 10ms
+  post s
+  wait t
+  m = leased(a)
+  sleep 10ms
+  n = messages(a)
+  flush a
+process q daemon:
+  wait s
+  lease a -> x
+  choose x in 0..1
+  if x == 0:
+    extend a 10ms
+  else:
+    extend a 20ms
+  x = 0
+  post t
+  wait s
+`, []string{
+			"done; m = 0; n = 2; a: 0 messages; s: 0; t: 0; p exited; q wait s … waits",
+			"done; m = 1; n = 1; a: 0 messages; s: 0; t: 0; p exited; q wait s … waits",
+			"done; m = 1; n = 1; a: 1 message; s: 0; t: 0; p exited; q wait s … waits",
+			"done; m = 1; n = 2; a: 0 messages; s: 0; t: 0; p exited; q wait s … waits",
+			"done; m = 2; n = 1; a: 0 messages; s: 0; t: 0; p exited; q wait s … waits",
+			"done; m = 2; n = 1; a: 1 message; s: 0; t: 0; p exited; q wait s … waits",
+			"done; m = 2; n = 2; a: 0 messages; s: 0; t: 0; p exited; q wait s … waits",
+		}},
+		{"how often a message was delivered", `
+mailbox d
+mailbox a max_deliveries=2 dead_letters=d
+process p:
+  send a 1
+  choose x in 0..1
+  if x == 1:
+    lease a
+    nack a
+  x = 0
+  lease a
+  nack a
+`, []string{"done; d: 0 messages; a: 1 message; p exited", "done; d: 1 message; a: 0 messages; p exited"}},
+		{"where a leased message returns to", `
+mailbox a order=priority
+shared n = ""
+process p:
+  choose x in 0..1
+  if x == 0:
+    send a "A" priority 1
+  send a "B"
+  if x == 1:
+    send a "A" priority 1
+  x = 0
+  lease a -> m
+  set a order=fifo
+  nack a
+  receive a -> m
+  n = m
+  flush a
+`, []string{`done; n = "A"; a: 0 messages; p exited`, `done; n = "B"; a: 0 messages; p exited`}},
+		{"what a receipt says", `
+mailbox a
+shared n = ""
+process p:
+  send a 1
+  choose x in 0..1
+  if x == 0:
+    receive a -> m
+  else:
+    flush a
+  x = 0
+  m = ""
+  receipt a -> m
+  n = m
+`, []string{`done; n = "dropped"; a: 0 messages; p exited`, `done; n = "received p"; a: 0 messages; p exited`}},
+		{"what has been begun", `
+mailbox a framing=close
+shared n = ""
+process p:
+  choose x in 1..2
+  send a x
+  x = 0
+  close a
+process q:
+  receive a -> m
+  n = m
+`, []string{`done; n = "1"; a: 0 messages; p exited; q exited`, `done; n = "2"; a: 0 messages; p exited; q exited`}},
+		{"who has opened what", "mailbox a\nprocess p:\n  choose x in 0..1\n  if x == 1:\n    open a\n  x = 0\n  try send a 1\n",
+			[]string{"done; a: 0 messages; p exited", "done; a: 1 message; p exited"}},
+	} {
+		if got := finds(t, c.source); !slices.Equal(got, c.want) {
+			t.Errorf("%s: endings\n\t%s\nwant\n\t%s", c.name, strings.Join(got, "\n\t"), strings.Join(c.want, "\n\t"))
+		}
+	}
+}
+
+func TestUnderFIFONobodyStarvesBehindPriorities(t *testing.T) {
+	source, _ := ShippedNamed("priority-starvation")
+	fair := strings.Replace(strings.Replace(string(source), " order=priority", "", 1), "expect starvation", "", 1)
+	var out bytes.Buffer
+	if err := Simulate(&out, "x", []byte(fair), SimulateOptions{Explore: true}); err != nil || !strings.Contains(out.String(), "Searched everything") {
+		t.Errorf("without order=priority: %v\n%s", err, &out)
+	}
+}
+
+func TestTimelineShowsLabelsAndExpiry(t *testing.T) {
+	const source = "mailbox a ttl=5ms order=priority\nprocess p:\n  send a 1 priority 3\n  send a 2 priority 4\n  send a 3 topic \"red\"\n" +
+		"  receive a from 7 -> x within 1ms\nprocess q uid=7:\n  sleep 10ms\n"
+	var out bytes.Buffer
+	_ = Simulate(&out, "x", []byte(source), SimulateOptions{})
+	for _, want := range []string{`send a "1" priority 3`, `send a "3" topic "red"              ╎            [2 1 3]`, "receive a from 7 … waits", "✗ ETIMEDO…"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	out.Reset()
+	_ = Simulate(&out, "x", []byte("mailbox a ttl=5ms\nprocess p:\n  send a 1\n  sleep 10ms\n"), SimulateOptions{JSON: true})
+	want := `"events":[{"process":"a","text":"expires in a"}],"processes":[{"name":"p","pid":1,"state":"sleeping"}],"objects":[{"name":"a","kind":"mailbox","messages":0,"bytes":0}]`
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("no %s in\n%s", want, &out)
+	}
+}
+
+func TestTimelineShowsLeasesAndKeepsLinesTogether(t *testing.T) {
+	const source = "mailbox a lease_time=5ms framing=line\nmailbox b\nprocess p:\n  send a \"x\\n\"\n  lease a -> x\n  extend a 7ms\n  sleep 10ms\n  try ack a\n"
+	var out bytes.Buffer
+	if err := Simulate(&out, "x", []byte(source), SimulateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`send a "x\n"`, `["x\n"]`, `lease a → "x\n"`, "[] +1 leased", "extend a 7ms", "ack a ✗ ETIME"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	out.Reset()
+	_ = Simulate(&out, "x", []byte(source), SimulateOptions{JSON: true})
+	for _, want := range []string{`{"process":"a","text":"lease ends in a"}`, `"bytes":0,"leased":1}`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in\n%s", want, &out)
+		}
+	}
+}
+
+func TestRefusalOfWhatIsOpenFromTheStartIsAViolation(t *testing.T) {
+	got := finds(t, "mailbox a receivers=pair\nprocess p * 3:\n  send a me\n")
+	want := []string{"violation: line 2: p3 is refused to have a open from the start: it could try to open it"}
+	if !slices.Equal(got, want) {
+		t.Errorf("endings %q, want %q", got, want)
 	}
 }
 

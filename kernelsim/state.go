@@ -2,6 +2,7 @@ package kernelsim
 
 import (
 	"reflect"
+	"slices"
 	"unsafe"
 
 	"ipcfs/objects"
@@ -50,15 +51,27 @@ func (h *Hash) Sum() uint64 { return h.sum }
 var totals = map[string]bool{
 	"seq": true, "Seq": true, "sent": true, "received": true, "dropped": true, "expired": true, "redelivered": true,
 	"tookUnits": true, "postedUnits": true, "holds": true, "deaths": true, "inline": true,
-	"written": true, "writer": true,
+	"written": true, "writer": true, "above": true, "upTo": true, "Deliveries": true,
 }
 
+// deadlines names the fields that say when something will happen, 0 if it will not.
+var deadlines = map[string]bool{"ends": true}
+
 var (
+	messageType = reflect.TypeFor[objects.Message]()
 	timeType    = reflect.TypeFor[objects.Time]()
 	ledgerType  = reflect.TypeFor[objects.Ledger]()
 	processType = reflect.TypeFor[*Process]()
 	nodeType    = reflect.TypeFor[*Node]()
 )
+
+// spans are the policies that are spans of time.
+var spans = []string{"ttl", "lease_time"}
+
+// limits reports whether a policy of n that is max unless it is set decides anything.
+func (n *Node) limits(policy string) bool {
+	return slices.Contains(n.Kind.Policies, policy) && (slices.Contains(n.Settings, policy) || n.Object.Policy(policy) != "max")
+}
 
 // A walk adds whole structures to a hash. Pointers count as the place where what
 // they point to was met first, so that equal structures at different addresses
@@ -66,6 +79,11 @@ var (
 type walk struct {
 	h    Hash
 	seen map[place]uint64
+
+	now        objects.Time
+	ages       bool     // how old messages are counts
+	deliveries bool     // how often they have been delivered does
+	seqs       []uint64 // numbers of the messages met in an object
 }
 
 type place struct {
@@ -117,7 +135,7 @@ func (w *walk) value(v reflect.Value) {
 		// Each entry on its own, so that their order does not matter.
 		var sum uint64
 		for e := v.MapRange(); e.Next(); {
-			entry := walk{seen: map[place]uint64{}}
+			entry := walk{seen: map[place]uint64{}, now: w.now, ages: w.ages, deliveries: w.deliveries}
 			entry.value(e.Key())
 			entry.value(e.Value())
 			sum += entry.h.sum
@@ -153,23 +171,57 @@ func (w *walk) fields(v reflect.Value) {
 		return
 	}
 	t := v.Type()
+	if t == messageType {
+		w.message(v)
+	}
 	for i := range v.NumField() {
-		if f := t.Field(i); !totals[f.Name] {
+		switch f := t.Field(i); {
+		case totals[f.Name]:
+		case f.Type == timeType && deadlines[f.Name] && v.Field(i).Int() != 0:
+			w.h.Uint(uint64(v.Field(i).Int() - int64(w.now)))
+		default:
 			w.value(v.Field(i))
 		}
 	}
+}
+
+// message adds what of a message is a total, but decides something.
+func (w *walk) message(v reflect.Value) {
+	seq := v.FieldByName("Seq").Uint()
+	if w.ages && seq > 0 { // it was sent
+		w.h.Uint(uint64(int64(w.now) - v.FieldByName("Sent").Int()))
+	}
+	if w.deliveries {
+		w.h.Uint(v.FieldByName("Deliveries").Uint())
+	}
+	// A message that is returned goes where its number says.
+	for _, earlier := range w.seqs {
+		w.value(reflect.ValueOf(seq < earlier))
+	}
+	w.seqs = append(w.seqs, seq)
 }
 
 // State sums up all that decides what can happen from here on: equal states have
 // equal futures. Totals and times of the past are left out, times to come count
 // from now.
 func (k *Kernel) State() uint64 {
-	w := walk{seen: map[place]uint64{}}
+	limits := func(policy string) bool {
+		return slices.ContainsFunc(k.nodes, func(n *Node) bool { return n.limits(policy) })
+	}
+	w := walk{seen: map[place]uint64{}, now: k.now, ages: limits("ttl"), deliveries: limits("max_deliveries")}
+	seqs := map[*Node][]uint64{}
 	for _, n := range k.nodes {
+		w.seqs = nil
 		w.value(reflect.ValueOf(n.Object))
+		for _, name := range n.Kind.Policies {
+			if slices.Contains(spans, name) {
+				w.h.String(n.Object.Policy(name))
+			}
+		}
 		if n.laws != nil && n.laws.kind != nil {
 			w.value(reflect.ValueOf(n.laws.kind))
 		}
+		seqs[n] = w.seqs
 	}
 	for _, p := range k.processes {
 		w.h.Uint(uint64(p.state))
@@ -184,6 +236,7 @@ func (k *Kernel) State() uint64 {
 		if p.woken {
 			w.h.Uint(uint64(p.call.errno) + 1)
 			if r := p.request; r != nil {
+				w.seqs = seqs[p.file.Node]
 				w.value(reflect.ValueOf(r))
 			}
 		}

@@ -28,6 +28,9 @@ type System interface {
 	// Do carries out an operation and returns what it receives.
 	Do(o Operation) ([]byte, syscall.Errno)
 
+	// Open opens what the process uses of an object that it has not open.
+	Open(object int) syscall.Errno
+
 	// Close closes what the process has open of an object, or only what it holds of it.
 	Close(object int, held bool)
 
@@ -54,53 +57,8 @@ type Glance interface {
 
 // A Look is what a scenario's function sees.
 type Look struct {
-	What  string // messages, bytes, waiting, value, inside, blocked, exited, killed
+	What  string // messages, bytes, waiting, value, inside, blocked, exited, killed, a counter
 	Index int    // of the object, section or process
-}
-
-// An Operation is a request of a scenario's process.
-type Operation struct {
-	Op       objects.Op
-	Object   int
-	Name     string // of the object
-	Data     []byte // to send or write
-	Units    int64  // to wait for or post
-	Size     int    // at most so many bytes are received
-	Nonblock bool
-	Within   objects.Time // the time it may take, 0 for ever
-}
-
-// String is the operation in short.
-func (o Operation) String() string {
-	text := o.Op.String() + " " + o.Name
-	switch {
-	case o.Op == objects.Send || o.Op == objects.Write:
-		text += " " + brief(o.Data)
-	case o.Units > 1:
-		text += " " + strconv.FormatInt(o.Units, 10)
-	}
-	return text
-}
-
-// Result is the operation and how it ended, in short.
-func (o Operation) Result(data []byte, errno syscall.Errno) string {
-	switch {
-	case errno != 0:
-		return o.String() + " ✗ " + ErrnoName(errno)
-	case o.Op == objects.Receive || o.Op == objects.Peek || o.Op == objects.Read:
-		return o.String() + " → " + brief(data)
-	}
-	return o.String()
-}
-
-// maxBrief is the longest text shown whole.
-const maxBrief = 80
-
-func brief(data []byte) string {
-	if len(data) <= maxBrief {
-		return strconv.Quote(string(data))
-	}
-	return fmt.Sprintf("%q… (%d bytes)", data[:20], len(data))
 }
 
 // An Instance is one process of a scenario.
@@ -133,24 +91,37 @@ type Declaration struct {
 	Name     string
 	Policies []string // name, value pairs
 
-	// Destroyed is set if a process destroys it.
+	// Destroyed is set if a process destroys it, of the user Destroyer.
 	Destroyed bool
+	Destroyer uint32
 }
 
 // Declarations lists the objects of s.
 func (s *Scenario) Declarations() (all []Declaration) {
-	destroyed := map[int]bool{}
+	for _, d := range s.objects {
+		all = append(all, Declaration{Kind: d.kind, Name: d.name, Policies: d.policies})
+	}
 	for _, p := range s.processes {
 		walkStatements(p.body, func(st *statement) {
 			if st.verb == "destroy" {
-				destroyed[st.object] = true
+				d := &all[st.object]
+				d.Destroyed, d.Destroyer = true, max(d.Destroyer, p.uid)
 			}
 		})
 	}
-	for i, d := range s.objects {
-		all = append(all, Declaration{d.kind, d.name, d.policies, destroyed[i]})
-	}
 	return all
+}
+
+// Settings lists the policies of an object that processes change.
+func (s *Scenario) Settings(object int) (policies []string) {
+	for _, p := range s.processes {
+		walkStatements(p.body, func(st *statement) {
+			if st.verb == "set" && st.object == object {
+				policies = append(policies, st.policy[0])
+			}
+		})
+	}
+	return policies
 }
 
 // Variables are the first values of the shared variables.
@@ -170,27 +141,67 @@ func (s *Scenario) Faults() Faults { return s.faults }
 // Endless reports whether a process that is no daemon may go on for ever.
 func (s *Scenario) Endless() (endless bool) {
 	for _, p := range s.processes {
-		walkStatements(p.body, func(st *statement) { endless = endless || st.verb == "forever" && !p.daemon })
+		endless = endless || !p.daemon && p.does(func(st *statement) bool { return st.verb == "forever" })
 	}
 	return endless
 }
 
-// An End is an endpoint that a process has open from the start.
+// Extends reports whether a process extends leases.
+func (s *Scenario) Extends() bool {
+	return slices.ContainsFunc(s.processes, func(d *processDecl) bool {
+		return d.does(func(st *statement) bool { return st.verb == "extend" })
+	})
+}
+
+// An End is an endpoint of an object. Op is what it is for: Lease also settles, and
+// Receipt also sends.
 type End struct {
 	Object int
 	Op     objects.Op
+	Label  Label
 }
 
-// Ends lists the endpoints that the processes of that index use.
-func (s *Scenario) Ends(process int) (all []End) {
+// end is the endpoint that s, of the verb v, goes through in a process of d.
+func (d *processDecl) end(s *statement, v verb) End {
+	e := End{s.object, v.op, s.label}
+	switch {
+	case v.op == objects.Settle:
+		e.Op = objects.Lease
+	case v.op == objects.Send && s.label == Label{} && slices.Contains(d.receipts, s.object):
+		e.Op = objects.Receipt
+	}
+	return e
+}
+
+// Uses lists the endpoints that the processes of that index use.
+func (s *Scenario) Uses(process int) (all []End) {
 	walkStatements(s.processes[process].body, func(st *statement) {
-		if op, ok := verbs[st.verb]; ok && !opens(op) {
-			if e := (End{st.object, op}); !slices.Contains(all, e) {
+		if v, ok := verbNamed(st.verb); ok {
+			if e := s.processes[process].end(st, v); !slices.Contains(all, e) {
 				all = append(all, e)
 			}
 		}
 	})
 	return all
+}
+
+// Ends lists the endpoints that the processes of that index have open from the start:
+// those of the objects that they do not open themselves.
+func (s *Scenario) Ends(process int) []End {
+	return slices.DeleteFunc(s.Uses(process), func(e End) bool {
+		return opens(e.Op) || s.processes[process].does(func(st *statement) bool { return st.verb == "open" && st.object == e.Object })
+	})
+}
+
+// EndsOf lists the endpoints of an object that they open themselves.
+func (s *Scenario) EndsOf(process, object int) []End {
+	return slices.DeleteFunc(s.Uses(process), func(e End) bool { return opens(e.Op) || e.Object != object })
+}
+
+// does reports whether a statement of d passes.
+func (d *processDecl) does(pass func(*statement) bool) (found bool) {
+	walkStatements(d.body, func(st *statement) { found = found || pass(st) })
+	return found
 }
 
 func walkStatements(body []*statement, visit func(*statement)) {
@@ -303,13 +314,13 @@ type simulated struct {
 
 // A keptFile is an open file and the endpoint it stands for.
 type keptFile struct {
-	key  string
+	end  End
 	file *File
 }
 
-func (a *simulated) file(key string) *File {
+func (a *simulated) file(e End) *File {
 	for _, f := range a.files {
-		if f.key == key {
+		if f.end == e {
 			return f.file
 		}
 	}
@@ -327,6 +338,7 @@ func (s *Scenario) start(k *Kernel, histories bool) *machine {
 		if err != nil {
 			panic("kernelsim: the parser let pass: " + err.Error())
 		}
+		n.Settings = s.Settings(len(m.nodes))
 		m.nodes = append(m.nodes, n)
 	}
 	for _, i := range s.Instances() {
@@ -340,10 +352,13 @@ func (s *Scenario) start(k *Kernel, histories bool) *machine {
 		})
 		a.p.Daemon, a.p.Immune, a.p.Snapshot = i.Daemon, i.Immune, a.snapshot
 		for _, e := range s.Ends(i.Process) {
-			mode, key := endpoint(m.nodes[e.Object], e.Op)
-			if a.file(key) == nil {
-				a.files = append(a.files, keptFile{key, a.p.openNow(m.nodes[e.Object], mode)})
+			f := a.p.openNow(m.nodes[e.Object], e.mode())
+			if f == nil {
+				k.Violate(fmt.Errorf("line %d: %s is refused to have %s open from the start: it could try to open it",
+					s.processes[i.Process].line, i.Name, m.nodes[e.Object].Name))
+				return m
 			}
+			a.files = append(a.files, keptFile{e, f})
 		}
 	}
 	for _, a := range m.processes {
@@ -372,20 +387,29 @@ func (a *simulated) snapshot(h *Hash) {
 		for _, n := range a.m.inside {
 			h.Uint(uint64(n))
 		}
+		for _, l := range a.s.counters {
+			h.Uint(uint64(a.m.Look(l)))
+		}
 	}
 }
 
-// endpoint is how op is reached, and the name under which its file is kept.
-func endpoint(n *Node, op objects.Op) (Mode, string) {
-	key := n.Name + " " + op.String()
-	switch op {
+// mode is how the endpoint is opened.
+func (e End) mode() Mode {
+	switch e.Op {
 	case objects.Send, objects.Write, objects.Post:
-		return Mode{WriteOp: op}, key
+		return Mode{WriteOp: e.Op, Only: e.Label.only()}
+	case objects.Lease:
+		return Mode{ReadOp: objects.Lease, WriteOp: objects.Settle}
+	case objects.Receipt:
+		return Mode{ReadOp: objects.Receipt, WriteOp: objects.Send}
 	case objects.Receive, objects.Peek, objects.Read, objects.Wait:
-		return Mode{ReadOp: op}, key
+		return Mode{ReadOp: e.Op, Only: e.Label.only()}
 	}
-	return Mode{}, key
+	return Mode{}
 }
+
+// nameOf is the name of a process.
+func (k *Kernel) nameOf(pid int) string { return k.processes[pid-firstPid].Name }
 
 // Load and Look see the run as it stands, without a step.
 func (m *machine) Load(variable int) Value { return m.shared[variable] }
@@ -418,8 +442,20 @@ func (m *machine) Look(l Look) int64 {
 		return count(func(p *Process) bool { return p.state == Blocked })
 	case "killed":
 		return count(func(p *Process) bool { return p.killed })
+	case "exited":
+		return count(func(p *Process) bool { return p.state == Exited })
 	}
-	return count(func(p *Process) bool { return p.state == Exited })
+	return m.nodes[l.Index].counter(l.What)
+}
+
+// counter is what the object's stat says of that name, 0 if it says nothing.
+func (n *Node) counter(name string) int64 {
+	for _, c := range n.Object.Stat() {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return 0
 }
 
 func (a *simulated) event(e Event) {
@@ -475,19 +511,21 @@ func (a *simulated) Enter(section int, by int64) {
 }
 
 func (a *simulated) Do(o Operation) (data []byte, errno syscall.Errno) {
-	n := a.m.nodes[o.Object]
+	n := a.m.nodes[o.End.Object]
 	a.current = o.String()
 	if o.Op == objects.Hold {
 		var f *File
 		if f, errno = a.p.OpenWithin(o.Within, n, Mode{Op: o.Op, Nonblock: o.Nonblock}); errno == 0 {
-			a.files = append(a.files, keptFile{n.Name + " " + o.Op.String(), f})
+			a.files = append(a.files, keptFile{o.End, f})
 		}
-	} else if _, key := endpoint(n, o.Op); a.file(key) == nil {
+	} else if f := a.file(o.End); f == nil {
 		errno = syscall.EBADF
 	} else {
 		r := &objects.Request{Op: o.Op, Nonblock: o.Nonblock, Size: o.Size, Data: o.Data, Units: o.Units}
-		errno = a.p.SubmitWithin(o.Within, a.file(key), r)
-		data = r.Data
+		errno = a.p.SubmitWithin(o.Within, f, r)
+		if data = r.Data; o.Op == objects.Receipt {
+			data = ReadReceipt(data, a.m.k.nameOf)
+		}
 	}
 	a.current = ""
 	a.remember(o.Result(data, errno))
@@ -500,11 +538,30 @@ func (a *simulated) remember(text string) {
 	}
 }
 
+func (a *simulated) Open(object int) syscall.Errno {
+	var opened []*File
+	for _, e := range a.s.EndsOf(a.self.Process, object) {
+		if a.file(e) != nil {
+			continue
+		}
+		f, errno := a.p.Open(a.m.nodes[object], e.mode())
+		if errno != 0 {
+			for _, f := range opened {
+				a.p.Close(f)
+			}
+			a.files = slices.DeleteFunc(a.files, func(k keptFile) bool { return slices.Contains(opened, k.file) })
+			return errno
+		}
+		opened = append(opened, f)
+		a.files = append(a.files, keptFile{e, f})
+	}
+	return 0
+}
+
 func (a *simulated) Close(object int, held bool) {
 	n := a.m.nodes[object]
-	key := n.Name + " " + objects.Hold.String()
 	for _, f := range slices.Clone(a.files) {
-		if f.file.Node == n && (!held || f.key == key) {
+		if f.file.Node == n && (!held || f.end.Op == objects.Hold) {
 			a.p.Close(f.file)
 			a.files = slices.DeleteFunc(a.files, func(k keptFile) bool { return k == f })
 		}

@@ -62,7 +62,14 @@ func (k *Kernel) tick() {
 	k.now = max(k.now, t.when)
 	if n := t.node; n != nil {
 		n.deadline = 0
+		held := n.Object.Held().Messages
 		k.on(n, expire, nil, func() objects.Finished { return n.Object.(objects.Expirer).Expire(k.now) })
+		switch now := n.Object.Held().Messages; {
+		case now < held:
+			k.event(Event{Verb: "expires in", Node: n})
+		case now > held:
+			k.event(Event{Verb: "lease ends in", Node: n})
+		}
 		return
 	}
 	p := t.process

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"ipcfs/objects"
@@ -22,7 +25,7 @@ type Row struct {
 
 // A RowEvent is what a process did, or what happened to it.
 type RowEvent struct {
-	Process string `json:"process"`
+	Process string `json:"process"` // the object, if it was none
 	Text    string `json:"text"`
 }
 
@@ -40,6 +43,7 @@ type ObjectState struct {
 	Kind     string   `json:"kind"`
 	Messages int64    `json:"messages"`
 	Bytes    int64    `json:"bytes"`
+	Leased   int64    `json:"leased,omitempty"`
 	Value    *int64   `json:"value,omitempty"`
 	Contents []string `json:"contents,omitempty"`
 	Waiting  []string `json:"waiting,omitempty"`
@@ -58,10 +62,13 @@ func (l *Timeline) Add(e Event) {
 	row := &l.Rows[len(l.Rows)-1]
 	row.Time = e.Time
 	text := e.describe()
-	if e.Process == nil || text == "" {
-		return
+	switch {
+	case text == "":
+	case e.Process != nil:
+		row.Events = append(row.Events, RowEvent{e.Process.Name, text})
+	case e.Node != nil:
+		row.Events = append(row.Events, RowEvent{e.Node.Name, text})
 	}
-	row.Events = append(row.Events, RowEvent{e.Process.Name, text})
 }
 
 // describe says in short what happened; empty if another event says it.
@@ -70,6 +77,14 @@ func (e Event) describe() string {
 	arg := ""
 	if r != nil && r.Units > 1 {
 		arg = fmt.Sprintf(" %d", r.Units)
+	}
+	verb := ""
+	if r != nil {
+		verb = r.Op.String()
+		if r.Op == objects.Settle {
+			verb, arg = settlement(r.Data)
+		}
+		arg += labelOf(r.Handle.Only).String()
 	}
 	object := ""
 	if e.Node != nil {
@@ -80,22 +95,25 @@ func (e Event) describe() string {
 	case r == nil || e.Start:
 	case r.Errno != 0:
 		got = " ✗ " + ErrnoName(r.Errno)
-	case r.Op == objects.Receive || r.Op == objects.Peek || r.Op == objects.Read:
+	case receives(r.Op):
 		got = fmt.Sprintf(" → %q", r.Data)
+		if r.Op == objects.Receipt {
+			got = fmt.Sprintf(" → %q", ReadReceipt(r.Data, e.Node.kernel.nameOf))
+		}
 	}
 	switch {
 	case e.Start:
 		return ""
 	case e.Verb == "blocks":
-		return r.Op.String() + object + arg + " … waits"
+		return verb + object + arg + " … waits"
 	case e.Verb == "wakes":
-		return "wakes:" + " " + r.Op.String() + object + got
+		return "wakes: " + verb + object + arg + got
 	case e.Verb == "set":
 		return "set" + object + " " + e.Text
 	case r != nil && r.Op == objects.Send, r != nil && r.Op == objects.Write:
-		return r.Op.String() + object + e.sent() + got
+		return verb + object + e.sent() + arg + got
 	case r != nil:
-		return r.Op.String() + object + arg + got
+		return verb + object + arg + got
 	case e.Span != 0:
 		return "sleeps " + FormatTime(e.Span)
 	case e.Text != "":
@@ -134,12 +152,8 @@ func (l *Timeline) After(k *Kernel) {
 			v := amount(n.Object.Policy("value"))
 			s.Value = &v
 		}
-		if n.laws != nil && n.laws.kind != nil {
-			s.Contents = slices.Clone(n.laws.kind.contents())
-			if held.Messages < int64(len(s.Contents)) && n.Kind.Name == "mailbox" {
-				s.Contents = s.Contents[len(s.Contents)-int(held.Messages):] // the others were dropped
-			}
-		}
+		s.Contents = n.contents()
+		s.Leased = n.counter("leased")
 		for r := range n.Object.Waiters() {
 			if p, ok := r.Tag.(*Process); ok {
 				s.Waiting = append(s.Waiting, p.Name)
@@ -147,6 +161,22 @@ func (l *Timeline) After(k *Kernel) {
 		}
 		row.Objects = append(row.Objects, s)
 	}
+}
+
+// contents shows what n holds, what comes next first, if that can be known.
+func (n *Node) contents() (all []string) {
+	if b, ok := n.Object.(interface {
+		Messages() iter.Seq[*objects.Message]
+	}); ok {
+		for m := range b.Messages() {
+			all = append(all, string(m.Data))
+		}
+		return all
+	}
+	if n.laws != nil && n.laws.kind != nil {
+		return slices.Clone(n.laws.kind.contents())
+	}
+	return nil
 }
 
 // String shows an object in short.
@@ -163,9 +193,15 @@ func (o ObjectState) String() string {
 			if i > 0 {
 				b.WriteByte(' ')
 			}
+			if strings.ContainsFunc(text, unicode.IsControl) {
+				text = strconv.Quote(text)
+			}
 			b.WriteString(text)
 		}
 		b.WriteByte(']')
+	}
+	if o.Leased > 0 {
+		fmt.Fprintf(&b, " +%d leased", o.Leased)
 	}
 	if len(o.Waiting) > 0 {
 		b.WriteString(" ⧖ " + strings.Join(o.Waiting, ", "))

@@ -41,6 +41,9 @@ func (e Event) String() string {
 	if e.Node != nil {
 		b.WriteString(" " + e.Node.Name)
 	}
+	if e.Request != nil {
+		b.WriteString(labelOf(e.Request.Handle.Only).String())
+	}
 	if e.Text != "" {
 		b.WriteString(" " + e.Text)
 	}
@@ -82,7 +85,8 @@ var errnoNames = [...]struct {
 	{syscall.EDEADLK, "EDEADLK"}, {syscall.ENOTEMPTY, "ENOTEMPTY"}, {syscall.EIDRM, "EIDRM"}, {syscall.EOVERFLOW, "EOVERFLOW"},
 	{syscall.ENOMSG, "ENOMSG"}, {syscall.ETIME, "ETIME"}, {syscall.EOPNOTSUPP, "EOPNOTSUPP"},
 	{syscall.EMSGSIZE, "EMSGSIZE"}, {syscall.ETIMEDOUT, "ETIMEDOUT"}, {syscall.EDQUOT, "EDQUOT"}, {syscall.ENXIO, "ENXIO"},
-	{syscall.ENODEV, "ENODEV"}, {syscall.EFBIG, "EFBIG"},
+	{syscall.ENODEV, "ENODEV"}, {syscall.EFBIG, "EFBIG"}, {syscall.ENOMSG, "ENOMSG"}, {syscall.ETIME, "ETIME"},
+	{syscall.EOPNOTSUPP, "EOPNOTSUPP"},
 }
 
 // ErrnoName is errno's name in errno.h, its number if it has no name here, 0 for

@@ -140,6 +140,28 @@ process q:
 process r:
   receive a -> x
 `},
+	{"the highest priority first, and in order within one", mqueueName, `
+mailbox a order=priority
+process p:
+  send a "1" priority 1
+  send a "2" priority 31
+  send a "3" priority 1
+  send a "4"
+process q:
+  repeat 4:
+    receive a -> x
+`},
+	{"priorities of two senders at a full queue", mqueueName, `
+mailbox a order=priority capacity=1
+process p:
+  send a "low" priority 2
+process q:
+  send a "high" priority 3
+  send a "highest" priority 4
+process r:
+  repeat 3:
+    receive a -> x
+`},
 	{"bytes come in order, then end of file", fifoName, `
 pipe a
 process p:
@@ -353,6 +375,226 @@ process q:
   signal p
   send a "1"
 `},
+	{"who selects gets what was selected", "", `
+mailbox a capacity=2
+process p:
+  send a "1" topic "red"
+  send a "2" topic "blue"
+  send a "3" priority 7
+  send a "4"
+process q:
+  receive a topic "blue" -> x
+  receive a priority 7 -> x
+process r:
+  receive a topic "red" -> x
+  receive a from 0 -> x
+  try receive a from 1 -> x nonblock
+`},
+	{"an urgent message against a full mailbox", "", `
+mailbox a capacity=1
+process p:
+  send a "1"
+  send a "2"
+process q:
+  send a "3" urgent
+process r:
+  receive a -> x
+  try receive a urgent -> x nonblock
+  receive a -> x
+  receive a -> x
+`},
+	{"who waits for a topic is past the others", "", `
+mailbox a capacity=0
+process p:
+  try send a "1" within 1ms
+process q:
+  send a "2" topic "red"
+process r:
+  receive a topic "red" -> x
+`},
+	{"what has expired makes room", "", `
+mailbox a capacity=1 ttl=1ms
+process p:
+  send a "1"
+  send a "2"
+  sleep 2ms
+  try receive a -> x nonblock
+`},
+	{"opened again", "", `
+mailbox a
+process p:
+  try send a "1"
+  open a
+  open a
+  send a "2"
+  close a
+  try send a "3"
+  open a
+  receive a -> x
+`},
+	{"messages that overtake a stream", "", `
+pipe a lifetime=persistent
+process p:
+  write a "1"
+  send a "2"
+  send a "3"
+process q:
+  receive a -> x
+  receive a -> x
+  read a -> x
+`},
+	{"leases that end in each way", "", `
+mailbox d
+mailbox a max_deliveries=2 dead_letters=d
+process p:
+  send a "1"
+  send a "2"
+process q:
+  lease a -> x
+  try lease a -> x
+  nack a
+  lease a -> x
+  ack a
+  try ack a
+  lease a -> x
+  close a
+process r:
+  receive d -> x
+`},
+	{"a lease that is extended, and one that runs out", "", `
+mailbox a lease_time=1s
+process p:
+  send a "1"
+  lease a -> x
+  extend a 1ms
+  sleep 3ms
+  try extend a 1s
+  try ack a
+  receive a -> x
+`},
+	{"the death of who has a lease", "", `
+mailbox a
+mailbox b
+process p:
+  lease a -> x
+  lease b -> x
+process q:
+  send a "1"
+  while blocked(p) == 0 or messages(a) > 0:
+    yield
+  kill p
+process r:
+  while killed(p) == 0:
+    yield
+  lease a -> x
+  ack a
+`},
+	{"receipts", "", `
+mailbox a capacity=1 overflow=drop-oldest
+process p:
+  receipt a -> x
+  send a "1"
+  receipt a -> x
+  receipt a -> x
+  send a "2"
+  flush a
+  receipt a -> x
+process q:
+  receive a -> x
+  try receive a -> x nonblock
+`},
+	{"a receipt of what expires", "", `
+mailbox a ttl=1ms
+process p:
+  send a "1"
+  receipt a -> x
+  try send a "2"
+  try receipt a -> x nonblock
+  receipt a -> x within 10s
+`},
+	{"everyone hears it", "", `
+mailbox a receivers=broadcast capacity=1
+process p:
+  send a "1"
+  send a "2"
+process q * 2:
+  receive a -> x
+  receive a -> x
+`},
+	{"everyone comes to a rendezvous", "", `
+mailbox a receivers=broadcast capacity=0
+process p:
+  send a "1"
+  receipt a -> x
+process q * 2:
+  receive a -> x
+`},
+	{"one receives", "", `
+mailbox a receivers=single
+mailbox b
+process p:
+  open a
+  receive a -> x
+  close a
+  send b "done"
+process q:
+  send a "1"
+  send a "2"
+process r:
+  receive b -> x
+  open a
+  receive a -> x
+`},
+	{"a third is refused", "", `
+mailbox a receivers=pair
+semaphore s
+process p:
+  send a "1"
+  wait s
+process q:
+  receive a -> x
+  wait s
+process r:
+  try open a
+  post s
+  post s
+  try send a "2"
+`},
+	{"lines", "", `
+mailbox a framing=line capacity=1
+process p * 2:
+  send a "of " + me + "\n" + "more "
+  send a "of " + me + "\n"
+  send a "rest"
+process q:
+  repeat 6:
+    receive a -> x
+`},
+	{"what is written until the file is closed", "", `
+mailbox a framing=close
+process p * 2:
+  send a "1"
+  send a "2"
+process q:
+  repeat 2:
+    receive a -> x
+`},
+	{"who is killed has sent nothing of it", "", `
+mailbox a framing=close
+semaphore s
+process p:
+  send a "1"
+  wait s
+process q:
+  while blocked(p) == 0:
+    yield
+  kill p
+process r:
+  while killed(p) == 0:
+    yield
+  sleep 1ms
+  try receive a -> x nonblock
+`},
 	{"first come, first served, however many units", "", `
 semaphore s
 process p:
@@ -549,6 +791,8 @@ func (n *native) Name() string   { return n.name }
 func (n *native) At() any        { return n.where }
 func (n *native) Shared() string { return n.where.Shared }
 
+func (n *native) Pending() (bool, error) { return false, nil }
+
 func (n *native) Opened() {
 	for _, fd := range n.held {
 		syscall.Close(fd)
@@ -571,7 +815,7 @@ func (n *native) Remove() error {
 			}
 		case sysvName:
 			if !n.declared[i].Destroyed {
-				n.Destroy(i)
+				_ = n.Destroy(i)
 			}
 		}
 	}
@@ -677,7 +921,7 @@ func (n *native) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 	if n.name == sysvName {
 		return nil, n.semop(o)
 	}
-	fd, ok := n.files[kernelsim.End{Object: o.Object, Op: o.Op}]
+	fd, ok := n.files[o.End]
 	if !ok {
 		return nil, syscall.EBADF
 	}
@@ -704,7 +948,7 @@ func (n *native) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 
 func (n *native) Close(object int, held bool) {
 	for ; n.holds[object] > 0; n.holds[object]-- {
-		_ = n.semop(kernelsim.Operation{Op: objects.Release, Object: object})
+		_ = n.semop(kernelsim.Operation{Op: objects.Release, End: kernelsim.End{Object: object}})
 	}
 	if held {
 		return
@@ -719,10 +963,11 @@ func (n *native) Close(object int, held bool) {
 
 func (n *native) SetPolicy(int, string, string) syscall.Errno { return syscall.ENOSYS }
 
-func (n *native) Destroy(object int) {
+func (n *native) Destroy(object int) error {
 	if n.name == sysvName {
 		_, _, _ = syscall.Syscall(unix.SYS_SEMCTL, n.semaphore(object), 0, unix.IPC_RMID)
 	}
+	return nil
 }
 
 // Commands of semctl(2), a flag of semop(2).
@@ -759,12 +1004,12 @@ func (n *native) semop(o kernelsim.Operation) syscall.Errno {
 		t := syscall.NsecToTimespec(int64(o.Within))
 		span = &t
 	}
-	_, _, errno := syscall.Syscall6(unix.SYS_SEMTIMEDOP, n.semaphore(o.Object), uintptr(unsafe.Pointer(&op)), 1, uintptr(unsafe.Pointer(span)), 0, 0)
+	_, _, errno := syscall.Syscall6(unix.SYS_SEMTIMEDOP, n.semaphore(o.End.Object), uintptr(unsafe.Pointer(&op)), 1, uintptr(unsafe.Pointer(span)), 0, 0)
 	if errno == syscall.EAGAIN && o.Within > 0 && !o.Nonblock {
 		errno = syscall.ETIMEDOUT // semtimedop(2) has one errno for both
 	}
 	if errno == 0 && o.Op == objects.Hold {
-		n.holds[o.Object]++
+		n.holds[o.End.Object]++
 	}
 	return errno
 }
@@ -799,8 +1044,9 @@ func mqTransfer(fd int, o kernelsim.Operation) ([]byte, syscall.Errno) {
 		number = unix.SYS_MQ_TIMEDRECEIVE
 		data = make([]byte, 8192)
 	}
+	priority, _ := strconv.Atoi(o.End.Label.Value)
 	first := unsafe.SliceData(append(data, 0))
-	got, _, errno := syscall.Syscall6(number, uintptr(fd), uintptr(unsafe.Pointer(first)), uintptr(len(data)), 0, uintptr(unsafe.Pointer(deadline)), 0)
+	got, _, errno := syscall.Syscall6(number, uintptr(fd), uintptr(unsafe.Pointer(first)), uintptr(len(data)), uintptr(priority), uintptr(unsafe.Pointer(deadline)), 0)
 	if o.Op != objects.Receive || errno != 0 {
 		return nil, errno
 	}

@@ -129,6 +129,11 @@ func TestRealRunsReportWhatIsWrong(t *testing.T) {
 		{"set", "mailbox a capacity=1\nprocess p:\n  send a 1\n  send a 2\nprocess q:\n  while blocked(p) == 0:\n    yield\n  set a capacity=2\n", 0,
 			"done; a: 2 messages; p exited; q exited"},
 		{"lone end of a pipe", "pipe a\nprocess p:\n  read a -> x\nexpect deadlock\n", 0, "deadlock; a: 0 bytes; p read a … waits"},
+		{"opened too late", "mailbox a\nprocess p:\n  open a\n  destroy a\n  close a\n  try open a\n  send a 1\n", 1,
+			"violation: line 7: p: send a 1: it fails with EBADF, which nobody tries"},
+		{"a lease ends a wait", "mailbox a lease_time=60ms\nsemaphore s\nprocess p:\n  send a 1\n  lease a -> x\n  wait s\nprocess q:\n  while waiting(s) == 0:\n    yield\n  receive a -> x\n  post s\n", 0,
+			"done; a: 0 messages; s: 0; p exited; q exited"},
+		{"a ttl ends a wait", "mailbox a capacity=1 ttl=20ms\nprocess p:\n  send a 1\n  send a 2\nfinally expired(a) == 2\n", 0, "done; a: 0 messages; p exited"},
 		{"peek and flush", "mailbox a\nprocess p:\n  send a \"x\"\n  peek a -> x\n  assert x == \"x\"\n  flush a\n  assert messages(a) == 0\n", 0,
 			"done; a: 0 messages; p exited"},
 	} {
@@ -147,6 +152,72 @@ func TestRealRunsReportWhatIsWrong(t *testing.T) {
 			m.leavesNothing(t)
 		})
 	}
+}
+
+func TestProcessesOfARealRunAreWhoTheyAreSaidToBe(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	m := mount(t, "allow_other")
+	for _, c := range []struct{ name, source, want string }{
+		{"labels", `
+mailbox a order=priority
+process root:
+  send a "from root"
+  send a "red" topic "red"
+process p uid=1000:
+  send a "low" priority 2
+  send a "now" urgent
+process q uid=1001:
+  receive a urgent -> x
+  assert x == "now"
+  receive a topic "red" -> x
+  assert x == "red"
+  receive a from 1000 -> x
+  assert x == "low"
+  try receive a from 1001 -> x nonblock
+  assert errno == EAGAIN
+  receive a priority 0 -> x
+  assert x == "from root"
+`, "done; a: 0 messages; root exited; p exited; q exited"},
+		{"operations", `
+mailbox a
+pipe b lifetime=persistent
+semaphore s value=1
+segment g
+process p uid=1000:
+  set a capacity=2 
+  open a
+  send a "1"
+  peek a -> x
+  lease a -> x
+  nack a
+  lease a -> x
+  extend a 10s
+  ack a
+  receipt a -> x
+  assert x == "received p"
+  flush a
+  write b "1"
+  read b -> x
+  hangup b
+  read b -> x
+  assert x == ""
+  wait s
+  post s
+  hold s
+  release s
+  hold g
+  release g
+`, "done; a: 0 messages; b: 0 bytes; s: 1; p exited"},
+		{"destruction", "mailbox a\nprocess p uid=1000:\n  send a 1 topic \"t\"\n  destroy a\n  try send a 2 topic \"t\"\n  assert errno == EIDRM\n",
+			"done; a: 0 messages; p exited"},
+	} {
+		o, status, output := m.simulateOn(t, []byte(c.source), "--time", patience.String())
+		if status != 0 || o.Ending.Short() != c.want {
+			t.Errorf("%s: status %d, %s; want %s\n%s", c.name, status, o.Ending.Short(), c.want, output[:min(len(output), 2000)])
+		}
+	}
+	m.leavesNothing(t)
 }
 
 func TestInterruptedRealRunLeavesNothing(t *testing.T) {

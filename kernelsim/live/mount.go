@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,6 +26,7 @@ type mount struct {
 	dir, prefix string
 	objects     []kernelsim.Declaration
 	alone       []bool // pipes of which the scenario uses one end only
+	extends     bool   // a process extends leases
 	held        []int  // descriptors of the coordinator, until all have opened theirs
 
 	files map[kernelsim.End]int  // of a process
@@ -60,7 +62,7 @@ func NewMount(dir string, s *kernelsim.Scenario) (Place, error) {
 }
 
 func newMount(dir, prefix string, s *kernelsim.Scenario) *mount {
-	m := &mount{dir: dir, prefix: prefix, objects: s.Declarations(),
+	m := &mount{dir: dir, prefix: prefix, objects: s.Declarations(), extends: s.Extends(),
 		files: map[kernelsim.End]int{}, holds: map[int][]int{}, lazy: map[kernelsim.End]bool{}}
 	m.alone = make([]bool, len(m.objects))
 	for object, d := range m.objects {
@@ -115,8 +117,43 @@ func (m *mount) file(object int, name string) string {
 	return filepath.Join(m.path(object), name)
 }
 
-// everybody is the mode of endpoints that processes of several users use.
-const everybody = 0o666
+// The modes of files and folders that processes of several users use.
+const everybody, everybodysFolder = 0o666, 0o777
+
+// share lets every user use what s uses of an object, and the one destroy it who does.
+func (m *mount) share(object int, s *kernelsim.Scenario) error {
+	if d := m.objects[object]; d.Destroyed {
+		if err := os.Chmod(m.path(object), everybody); err != nil {
+			return err
+		}
+		if err := os.Chown(m.path(object), int(d.Destroyer), -1); err != nil {
+			return err
+		}
+	}
+	for _, name := range s.Settings(object) {
+		if err := os.Chmod(m.file(object, name), everybody); err != nil {
+			return err
+		}
+	}
+	for _, i := range s.Instances() {
+		for _, e := range s.Uses(i.Process) {
+			if e.Object != object {
+				continue
+			}
+			path, folder := m.endpoint(e), filepath.Dir(m.file(object, "stat"))
+			if dir := filepath.Dir(path); dir != folder {
+				if err := os.Chmod(dir, everybodysFolder); err != nil {
+					return err
+				}
+			}
+			// EPERM: its mode is its folder's.
+			if err := os.Chmod(path, everybody); err != nil && !errors.Is(err, syscall.EPERM) {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 func (m *mount) make(s *kernelsim.Scenario) error {
 	users := false
@@ -150,8 +187,8 @@ func (m *mount) make(s *kernelsim.Scenario) error {
 		if !users {
 			continue
 		}
-		for _, name := range []string{"send", "stream", "receive", "peek", "read", "write", "wait", "post", "hold", "flush", "hangup"} {
-			_ = os.Chmod(m.file(object, name), everybody) // not every kind has each
+		if err := m.share(object, s); err != nil {
+			return err
 		}
 	}
 	if users {
@@ -200,7 +237,7 @@ func (m *mount) Remove() error {
 		remove(m.path(object), func(path string) error {
 			err := syscall.Rmdir(path)
 			if err == syscall.ENOTEMPTY {
-				_ = m.order(object, "flush")
+				_ = m.put(m.file(object, "flush"), "1\n")
 				err = syscall.Rmdir(path)
 			}
 			return err
@@ -257,49 +294,104 @@ func (m *mount) Parked([]int) (map[int]bool, error) {
 	return parked, nil
 }
 
-// endpoints are the files of operations and how they are opened.
+// Pending looks for messages that are held no longer than a ttl, and for leases that end.
+func (m *mount) Pending() (bool, error) {
+	for object, d := range m.objects {
+		for _, end := range []struct {
+			counter, policy string
+			anyway          bool
+		}{{"messages", "ttl", false}, {"leased", "lease_time", m.extends}} {
+			if !slices.Contains(d.Kind.Policies, end.policy) {
+				continue
+			}
+			span, err := m.lines(object, end.policy)
+			if errors.Is(err, os.ErrNotExist) {
+				break // destroyed
+			}
+			if err != nil {
+				return false, err
+			}
+			n, err := m.Look(end.counter, object)
+			if err != nil || n > 0 && (end.anyway || !slices.Equal(span, []string{"max"})) {
+				return err == nil, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// endpoints are the files of operations and how they are opened: once, or for each
+// operation.
 var endpoints = map[objects.Op]struct {
 	name  string
 	flags int
+	kept  bool
 }{
-	objects.Send:    {"send", syscall.O_WRONLY},
-	objects.Receive: {"stream", syscall.O_RDONLY},
-	objects.Write:   {"write", syscall.O_WRONLY},
-	objects.Read:    {"read", syscall.O_RDONLY},
-	objects.Wait:    {"wait", syscall.O_WRONLY},
-	objects.Post:    {"post", syscall.O_WRONLY},
+	objects.Send:    {"send", syscall.O_WRONLY, true},
+	objects.Receive: {"stream", syscall.O_RDONLY, true},
+	objects.Receipt: {"send", syscall.O_RDWR, true},
+	objects.Lease:   {"lease", syscall.O_RDWR, true},
+	objects.Write:   {"write", syscall.O_WRONLY, true},
+	objects.Read:    {"read", syscall.O_RDONLY, true},
+	objects.Wait:    {"wait", syscall.O_WRONLY, true},
+	objects.Post:    {"post", syscall.O_WRONLY, true},
+	objects.Peek:    {"peek", syscall.O_RDONLY, false},
+	objects.Hold:    {"hold", syscall.O_RDONLY, false},
+	objects.Flush:   {"flush", syscall.O_WRONLY, false},
+	objects.Hangup:  {"hangup", syscall.O_WRONLY, false},
+}
+
+// endpoint is the path of e.
+func (m *mount) endpoint(e kernelsim.End) string {
+	switch kind := m.objects[e.Object].Kind.Name; {
+	case e.Label.Word != "":
+		return m.file(e.Object, filepath.Join(e.Label.Word, e.Label.Value))
+	case kind == "pipe" && (e.Op == objects.Send || e.Op == objects.Receive):
+		return m.file(e.Object, "oob")
+	case kind == "segment" && e.Op == objects.Hold:
+		return m.file(e.Object, "lock")
+	}
+	return m.file(e.Object, endpoints[e.Op].name)
 }
 
 func (m *mount) Open(ends []kernelsim.End) error {
+	var opened []kernelsim.End
 	for _, e := range ends {
-		if _, ok := endpoints[e.Op]; !ok {
-			continue // opened for each operation
+		if _, open := m.files[e]; open || !endpoints[e.Op].kept {
+			continue
 		}
 		if m.alone[e.Object] {
 			m.lazy[e] = true // its open waits for the other end, for ever
 			continue
 		}
 		if errno := m.open(e, 0); errno != 0 {
-			return &os.PathError{Op: "open", Path: m.file(e.Object, endpoints[e.Op].name), Err: errno}
+			for _, e := range opened {
+				syscall.Close(m.files[e])
+				delete(m.files, e)
+			}
+			return &os.PathError{Op: "open", Path: m.endpoint(e), Err: errno}
 		}
+		opened = append(opened, e)
 	}
 	return nil
 }
 
 func (m *mount) open(e kernelsim.End, flags int) syscall.Errno {
-	point := endpoints[e.Op]
-	fd, err := syscall.Open(m.file(e.Object, point.name), point.flags|flags|syscall.O_CLOEXEC, 0)
+	// Opened so, an endpoint gives one message after another, without end of file.
+	endless := e.Op == objects.Receive || e.Op == objects.Lease || e.Op == objects.Receipt
+	if endless {
+		flags |= syscall.O_NONBLOCK
+	}
+	fd, err := syscall.Open(m.endpoint(e), endpoints[e.Op].flags|flags|syscall.O_CLOEXEC, 0)
+	if err == nil && endless {
+		err = syscall.SetNonblock(fd, false)
+	}
 	if err != nil {
 		return errnoOf(err)
 	}
 	m.files[e] = fd
 	delete(m.lazy, e)
 	return 0
-}
-
-// order writes into a control file.
-func (m *mount) order(object int, name string) syscall.Errno {
-	return m.put(m.file(object, name), "1\n")
 }
 
 func (m *mount) put(path, text string) syscall.Errno {
@@ -317,23 +409,22 @@ func (m *mount) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 	if o.Nonblock {
 		nonblock = syscall.O_NONBLOCK
 	}
+	e := o.End
 	switch o.Op {
-	case objects.Flush:
-		return nil, m.order(o.Object, "flush")
-	case objects.Hangup:
-		return nil, m.order(o.Object, "hangup")
+	case objects.Flush, objects.Hangup:
+		return nil, m.put(m.endpoint(e), "1\n")
 	case objects.Hold:
 		return nil, Interruptible(o.Within, func() error {
-			fd, err := syscall.Open(m.file(o.Object, "hold"), syscall.O_RDONLY|syscall.O_CLOEXEC|nonblock, 0)
+			fd, err := syscall.Open(m.endpoint(e), syscall.O_RDONLY|syscall.O_CLOEXEC|nonblock, 0)
 			if err == nil {
-				m.holds[o.Object] = append(m.holds[o.Object], fd)
+				m.holds[o.End.Object] = append(m.holds[o.End.Object], fd)
 			}
 			return err
 		})
 	case objects.Peek:
 		var data []byte
 		errno := Interruptible(o.Within, func() error {
-			fd, err := syscall.Open(m.file(o.Object, "peek"), syscall.O_RDONLY|syscall.O_CLOEXEC|nonblock, 0)
+			fd, err := syscall.Open(m.endpoint(e), syscall.O_RDONLY|syscall.O_CLOEXEC|nonblock, 0)
 			if err == nil {
 				defer syscall.Close(fd)
 				data, err = read(fd, o.Size)
@@ -342,7 +433,6 @@ func (m *mount) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 		})
 		return data, errno
 	}
-	e := kernelsim.End{Object: o.Object, Op: o.Op}
 	var data []byte
 	errno := Interruptible(o.Within, func() error {
 		if m.lazy[e] {
@@ -362,7 +452,7 @@ func (m *mount) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 		}
 		var err error
 		switch o.Op {
-		case objects.Receive, objects.Read:
+		case objects.Receive, objects.Read, objects.Lease, objects.Receipt:
 			data, err = read(fd, o.Size)
 		case objects.Wait, objects.Post:
 			_, err = syscall.Write(fd, fmt.Appendf(nil, "%d\n", o.Units))
@@ -397,7 +487,15 @@ func (m *mount) Close(object int, held bool) {
 }
 
 func (m *mount) SetPolicy(object int, name, value string) syscall.Errno {
+	if name == "dead_letters" && value != "" {
+		value = m.prefix + "-" + value
+	}
 	return m.put(m.file(object, name), value+"\n")
 }
 
-func (m *mount) Destroy(object int) { _ = syscall.Unlink(m.path(object)) }
+func (m *mount) Destroy(object int) error {
+	if err := syscall.Unlink(m.path(object)); err != nil && err != syscall.ENOENT { // destroyed already
+		return &os.PathError{Op: "remove", Path: m.path(object), Err: err}
+	}
+	return nil
+}

@@ -23,6 +23,10 @@ type Place interface {
 	// Parked tells which processes wait in an object.
 	Parked(pids []int) (map[int]bool, error)
 
+	// Pending tells whether time alone will change an object: a message expires, a lease
+	// ends.
+	Pending() (bool, error)
+
 	// Opened is told that all processes have opened their ends.
 	Opened()
 
@@ -31,11 +35,12 @@ type Place interface {
 
 	// What follows is for a process, on one thread.
 
+	// Open opens all ends that are not open, or none. The error wraps an errno.
 	Open(ends []kernelsim.End) error
 	Do(o kernelsim.Operation) ([]byte, syscall.Errno)
 	Close(object int, held bool)
 	SetPolicy(object int, name, value string) syscall.Errno
-	Destroy(object int)
+	Destroy(object int) error
 }
 
 // A Find makes a process's Place from what At has returned.

@@ -3,12 +3,14 @@ package live
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -226,9 +228,32 @@ func (p *process) Enter(section int, by int64) {
 func (p *process) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 	p.report(report{Kind: begins, Text: o.String(), Timed: o.Within > 0})
 	data, errno := p.place.Do(o)
+	if o.Op == objects.Receipt {
+		data = kernelsim.ReadReceipt(data, func(pid int) string {
+			i := slices.Index(p.pids, pid)
+			if i < 0 {
+				return strconv.Itoa(pid)
+			}
+			return p.s.Instances()[i].Name
+		})
+	}
 	p.say(ends, o.Result(data, errno))
 	p.watch()
 	return data, errno
+}
+
+func (p *process) Open(object int) syscall.Errno {
+	text := "open " + p.s.Declarations()[object].Name
+	var errno syscall.Errno
+	if err := p.place.Open(p.s.EndsOf(p.self.Process, object)); err != nil && !errors.As(err, &errno) {
+		p.say(fails, err.Error())
+		os.Exit(1)
+	}
+	if errno != 0 {
+		text += " ✗ " + kernelsim.ErrnoName(errno)
+	}
+	p.say(touches, text)
+	return errno
 }
 
 func (p *process) Close(object int, held bool) {
@@ -247,7 +272,10 @@ func (p *process) SetPolicy(object int, name, value string) syscall.Errno {
 }
 
 func (p *process) Destroy(object int) {
-	p.place.Destroy(object)
+	if err := p.place.Destroy(object); err != nil {
+		p.say(fails, err.Error())
+		os.Exit(1)
+	}
 	p.say(touches, "destroy "+p.s.Declarations()[object].Name)
 }
 

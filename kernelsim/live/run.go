@@ -472,6 +472,9 @@ func (r *run) still() (bool, error) {
 			}
 		}
 	}
+	if pending, err := r.place.Pending(); err != nil || pending {
+		return false, err
+	}
 	if live == 0 {
 		return true, nil
 	}
