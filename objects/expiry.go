@@ -96,6 +96,13 @@ func (b *Mailbox) Expire(now Time) Finished {
 	return done
 }
 
+// lapse counts m, which is not held, as expired.
+func (b *Mailbox) lapse(now Time, m *Message, done *Finished) {
+	m.refund(b.ledger)
+	b.expired++
+	b.certify(now, m, Expired, Caller{}, done)
+}
+
 // expire drops what has expired and finds out what is next to.
 func (b *Mailbox) expire(now Time, done *Finished) {
 	if b.due == 0 || now < b.due {
@@ -106,9 +113,7 @@ func (b *Mailbox) expire(now Time, done *Finished) {
 		next := m.next
 		if at := b.dies(m); at != 0 && at <= now {
 			b.release(m)
-			m.refund(b.ledger)
-			b.expired++
-			b.certify(now, m, Expired, Caller{}, done)
+			b.lapse(now, m, done)
 		} else {
 			b.watch(m)
 		}

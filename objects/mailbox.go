@@ -427,8 +427,12 @@ func (b *Mailbox) restore(m *Message) {
 	b.watch(m)
 }
 
-// returned makes m, which somebody had taken, available again.
+// returned makes m, which somebody had taken, available again, unless it has expired.
 func (b *Mailbox) returned(now Time, m *Message, done *Finished) {
+	if at := b.dies(m); at != 0 && at <= now {
+		b.lapse(now, m, done)
+		return
+	}
 	if receiver := b.receiverFor(m); receiver != nil {
 		b.receivers.remove(receiver)
 		b.deliver(now, receiver, m, done)

@@ -387,6 +387,10 @@ func (m *mailboxModel) giveBack(r *modelRequest) {
 	r.took = false
 	r.handle.open, r.handle.endIsDue = false, false
 	m.received--
+	if m.ttl != Unbounded && r.whole.sent+m.ttl <= m.now {
+		m.expired++
+		return
+	}
 	if i := m.receiver(r.whole); i >= 0 {
 		m.hand(take(&m.receivers, i), r.whole)
 		return

@@ -374,8 +374,8 @@ func (g *Segment) Ready(*Handle) Events { return In | Out }
 
 // segmentPolicies are the policies of a segment. A new size is a Resize, with its errors.
 // The words of a new seal are added to those there are. EBUSY: grow and write take effect
-// on files opened from then on, so nobody may have it open for writing (fcntl(2),
-// F_SEAL_WRITE: EBUSY while there is a writable mapping).
+// on files opened from then on, so nobody may have it open for writing, or mapped without
+// having it open (fcntl(2), F_SEAL_WRITE: EBUSY while there is a writable mapping).
 var segmentPolicies = policies[*Segment]{
 	{"size",
 		func(g *Segment) string { return formatAmount(g.Held().Bytes) },
@@ -395,7 +395,7 @@ var segmentPolicies = policies[*Segment]{
 			switch {
 			case !ok:
 				return syscall.EINVAL
-			case s&^g.seals&(sealGrow|sealWrite) != 0 && g.writers > 0:
+			case s&^g.seals&(sealGrow|sealWrite) != 0 && (g.writers > 0 || len(g.attached) == 0 && g.memory.Mapped()):
 				return syscall.EBUSY
 			}
 			g.seals |= s

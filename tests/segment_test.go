@@ -428,6 +428,30 @@ never off None shrink grow write
 	})
 }
 
+// A mapping outlives its descriptor, of which the mount then knows nothing.
+func TestSealIsBusyWhileASegmentIsMapped(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ segmentMode, m *mountpoint) {
+		m.script(t, `
+import ctypes
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+fd = os.open("s", NEW)
+os.ftruncate(fd, 4096)
+at = libc.mmap(None, 4096, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+os.close(fd)
+for i in range(50):
+    print(attempt(put, "s.d/seal", "write"), attempt(put, "s.d/seal", "grow"), attempt(put, "s.d/seal", "shrink"))
+libc.munmap(at, 4096)
+while attempt(put, "s.d/seal", "write") == "EBUSY":
+    pass # RELEASE is asynchronous
+print(show("s.d/seal"), end="")
+os.unlink("s")
+`).prints(strings.Repeat("EBUSY EBUSY None\n", 50) + "shrink write\n")
+	})
+}
+
 func TestSegmentLockIsHeldWhileItIsOpen(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ segmentMode, m *mountpoint) {
 		dir := m.path("segments", "s")
