@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -67,7 +68,23 @@ poll, from any language.`,
 		simulatedProcessCommand(),
 		versionCommand(),
 	)
+	for _, cmd := range root.Commands() {
+		check := cmd.Args
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := cmd.ValidateFlagGroups(); err != nil {
+				return usageError{cmd.CommandPath(), fmt.Errorf("%s: %s exclude each other", cmd.Name(), givenFlags(cmd))}
+			}
+			return check(cmd, args)
+		}
+	}
 	return root
+}
+
+// givenFlags lists the flags on the command line of cmd.
+func givenFlags(cmd *cobra.Command) string {
+	var given []string
+	cmd.Flags().Visit(func(f *pflag.Flag) { given = append(given, "--"+f.Name) })
+	return strings.Join(given, " and ")
 }
 
 // A usageError is a mistake on the command line of command.

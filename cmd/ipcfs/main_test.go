@@ -20,6 +20,8 @@ func TestMistakesExitTwoWithAHint(t *testing.T) {
 		{"mount -o ro,frob /", "ipcfs: mount: unknown option \"frob\"\nTry 'ipcfs mount --help'.\n"},
 		{"mount --frob /", "ipcfs: unknown flag: --frob\nTry 'ipcfs mount --help'.\n"},
 		{"umount", "ipcfs: umount: which directory?\nTry 'ipcfs umount --help'.\n"},
+		{"waiters --json --dot /", "ipcfs: waiters: --dot and --json exclude each other\nTry 'ipcfs waiters --help'.\n"},
+		{"simulate --seed 1 --explore x.ipc", "ipcfs: simulate: --explore and --seed exclude each other\nTry 'ipcfs simulate --help'.\n"},
 		{"version 1", "ipcfs: version: unexpected argument \"1\"\nTry 'ipcfs version --help'.\n"},
 	} {
 		var stdout, stderr strings.Builder

@@ -298,8 +298,8 @@ Predictions come from the events above and their numbers (--costs); what costs b
 was measured with other sizes.
 `)
 	if named("ipcfs mailbox") != nil {
-		fmt.Fprint(w, `Semaphores are those of ipcfs. A request to the daemon costs a quarter as long as the
-scheduler keeps the daemon on the caller's processor.
+		fmt.Fprint(w, `Semaphores are those of ipcfs. What a request to the daemon takes is not the same in each
+run: it depends on which processor the scheduler gives the daemon.
 `)
 	}
 	return nil
