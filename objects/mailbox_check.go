@@ -1,0 +1,94 @@
+package objects
+
+import "fmt"
+
+// Check implements Object.
+func (b *Mailbox) Check() error {
+	var n, bytes, memory, shared int64
+	var last uint64
+	for m := b.held.first; m != nil; m = m.next {
+		if m.borrowed || !m.charged && b.ledger == Unlimited {
+			return fmt.Errorf("message %d is held on borrowed memory or off the books", m.Seq)
+		}
+		if m.memory != nil && (m.memory.storage == nil || !m.memory.queued) {
+			return fmt.Errorf("message %d is held and its memory is not", m.Seq)
+		}
+		if m.Seq == last {
+			return fmt.Errorf("message %d is held twice", m.Seq)
+		}
+		if m.rank != b.order.rank(m) || m.prev != nil && m.rank > m.prev.rank {
+			return fmt.Errorf("message %d of rank %d is out of order", m.Seq, m.rank)
+		}
+		if at := b.dies(m); b.ttl != Unbounded && at != 0 && (b.due == 0 || at < b.due) {
+			return fmt.Errorf("message %d expires at %d, unnoticed until %d", m.Seq, at, b.due)
+		}
+		if m.share != nil {
+			if shared++; m.share.owed == 0 {
+				return fmt.Errorf("message %d is held for nobody", m.Seq)
+			}
+		}
+		n, bytes, last = n+1, bytes+int64(len(m.Data)), m.Seq
+		memory += m.memory.length()
+	}
+	switch {
+	case b.held.numbers != nil && int64(len(b.held.numbers)) != n:
+		return fmt.Errorf("%d messages are numbered, %d held", len(b.held.numbers), n)
+	case n != b.held.n || bytes != b.held.bytes || memory != b.held.memory || shared != b.shared:
+		return fmt.Errorf("holds %d messages of %d and %d bytes, %d of them broadcast, counted %d of %d and %d, %d",
+			n, bytes, memory, shared, b.held.n, b.held.bytes, b.held.memory, b.shared)
+	case b.senders.n > 0 && b.overflow != Block:
+		return fmt.Errorf("%d senders wait under overflow %s", b.senders.n, b.overflow)
+	case b.senders.n > 0 && b.fits(int64(len(b.senders.first.message.Data))):
+		return fmt.Errorf("the first of %d senders waits though its message fits", b.senders.n)
+	case b.beginners.n > 0 && b.mayBegin(b.beginners.first):
+		return fmt.Errorf("the first of %d senders waits though it may begin", b.beginners.n)
+	case b.destroyed && n+int64(b.senders.n+b.beginners.n+b.receivers.n+b.peekers.n+b.awaiting.n) > 0:
+		return fmt.Errorf("destroyed, but something is left")
+	}
+	for _, q := range []*queue{&b.receivers, &b.peekers} {
+		for r := q.first; r != nil; r = r.next {
+			if m := b.nextFor(r.Handle); m != nil {
+				return fmt.Errorf("a %s waits though message %q is there for it", r.Op, m.Data)
+			}
+		}
+	}
+	return b.checkHandles()
+}
+
+// checkHandles checks what belongs to open files.
+func (b *Mailbox) checkHandles() error {
+	var begun, leases int64
+	owed := make(map[*Message]int)
+	for _, h := range b.handles {
+		s := h.seen()
+		if s.begun != nil {
+			begun++
+		}
+		if s.leased != nil {
+			if leases++; s.ends != 0 && (b.leaseDue == 0 || s.ends < b.leaseDue) {
+				return fmt.Errorf("a lease ends at %d, unnoticed until %d", s.ends, b.leaseDue)
+			}
+		}
+		for i, m := range s.inbox {
+			if owed[m]++; i > 0 && b.order.precedes(m, s.inbox[i-1]) {
+				return fmt.Errorf("broadcast message %d is out of order", m.Seq)
+			}
+		}
+	}
+	for m := b.held.first; m != nil; m = m.next {
+		if m.share != nil && m.share.owed != owed[m] {
+			return fmt.Errorf("message %d is owed to %d receivers, counted %d", m.Seq, owed[m], m.share.owed)
+		}
+		delete(owed, m)
+	}
+	if s := b.senders.first; s != nil {
+		delete(owed, s.message)
+	}
+	switch {
+	case len(owed) > 0:
+		return fmt.Errorf("%d broadcast messages are owed that are not held", len(owed))
+	case begun != b.begun || leases != int64(len(b.leases)):
+		return fmt.Errorf("%d messages are begun and %d leased, counted %d and %d", begun, leases, b.begun, len(b.leases))
+	}
+	return nil
+}

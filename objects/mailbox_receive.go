@@ -1,0 +1,188 @@
+package objects
+
+import "syscall"
+
+// receiverFor returns the first parked receiver that may take m, nil if there is none.
+func (b *Mailbox) receiverFor(m *Message) *Request {
+	r := b.receivers.first
+	for r != nil && !r.Handle.Only.admits(m) {
+		r = r.next
+	}
+	return r
+}
+
+// show gives every parked peek that waits for m, which has come, its copy.
+func (b *Mailbox) show(m *Message, done *Finished) {
+	for p := b.peekers.first; p != nil; {
+		next := p.next
+		if p.Handle.Only.admits(m) {
+			b.peekers.remove(p)
+			p.Handle.begin(p, m)
+			done.add(p)
+		}
+		p = next
+	}
+}
+
+// deliver finishes the receive r with m, which nobody else has.
+func (b *Mailbox) deliver(now Time, r *Request, m *Message, done *Finished) {
+	if r.Op == Lease {
+		b.lease(now, r, m)
+		b.hand(now, r, m, done)
+		return
+	}
+	b.received++
+	b.certify(now, m, Received, r.Caller, done)
+	b.hand(now, r, m, done)
+	m.refund(b.ledger)
+}
+
+// hand finishes the receive r with m.
+func (b *Mailbox) hand(now Time, r *Request, m *Message, done *Finished) {
+	b.taken = now
+	r.message, r.took = m, true
+	r.Handle.begin(r, m)
+	done.add(r)
+	if !r.Handle.left() && r.Op != Lease {
+		return
+	}
+	// Others may be parked on the same handle: what is left of its message is
+	// theirs before any other message is.
+	for p := b.receivers.first; p != nil && (r.Handle.left() || r.Op == Lease); {
+		next := p.next
+		switch {
+		case p.Handle != r.Handle:
+		case r.Handle.left():
+			b.receivers.remove(p)
+			p.Handle.resume(p)
+			done.add(p)
+		default:
+			b.receivers.remove(p)
+			p.Errno = syscall.EBUSY
+			done.add(p)
+		}
+		p = next
+	}
+}
+
+func (b *Mailbox) receive(now Time, r *Request) Finished {
+	if r.Handle.resume(r) {
+		return one(r)
+	}
+	if r.Op == Lease {
+		if errno := r.Handle.mayLease(); errno != 0 {
+			r.Handle.kept().torn = false
+			return failed(r, errno)
+		}
+	}
+	var done Finished
+	if m := b.heldFor(r.Handle); m != nil {
+		if m.share != nil {
+			b.give(now, r, m, &done)
+		} else {
+			b.held.remove(m)
+			b.deliver(now, r, m, &done)
+		}
+		b.pump(now, &done)
+		return done
+	}
+	if b.meet(now, r, &done) {
+		b.pump(now, &done)
+		return done
+	}
+	// mq_receive(3): EAGAIN, empty and O_NONBLOCK.
+	if r.Nonblock {
+		return failed(r, syscall.EAGAIN)
+	}
+	b.receivers.push(now, r)
+	b.begin(now, &done)
+	return done
+}
+
+// meet finishes the receive r, which is not parked, with the message of a parked sender.
+// It reports false if there is none for it.
+func (b *Mailbox) meet(now Time, r *Request, done *Finished) bool {
+	s := b.senderFor(r.Handle)
+	if s == nil {
+		return false
+	}
+	m := s.message
+	b.accept(now, m)
+	b.deliver(now, r, m, done)
+	b.passed(s)
+	b.advance(now, s, done)
+	return true
+}
+
+// heldFor is the held message that the next receive through h would take, nil if there
+// is none.
+func (b *Mailbox) heldFor(h *Handle) *Message {
+	inbox := h.seen().inbox
+	var m *Message
+	switch {
+	case b.shared == 0:
+		m = b.held.find(h.Only)
+	case b.shared < b.held.n:
+		for m = b.held.first; m != nil && (m.share != nil || !h.Only.admits(m)); m = m.next {
+		}
+	}
+	if len(inbox) > 0 && (m == nil || b.order.precedes(inbox[0], m)) {
+		return inbox[0]
+	}
+	return m
+}
+
+// senderFor returns the parked sender whose message comes next of those that h may have,
+// nil if there is none. What is broadcast is not for whoever comes first.
+func (b *Mailbox) senderFor(h *Handle) *Request {
+	looks, only := h.ReadOp == Peek, h.Only
+	if b.receiving == Broadcast && !looks {
+		return nil
+	}
+	var next *Request
+	for s := b.senders.first; s != nil; s = s.next {
+		if s.message.share != nil && !looks || !only.admits(s.message) {
+			continue
+		}
+		if only == nil && b.order == FIFO {
+			return s
+		}
+		if next == nil || b.order.rank(s.message) > b.order.rank(next.message) {
+			next = s
+		}
+	}
+	return next
+}
+
+// nextFor is the message that the next receive, or peek, through h would get, nil if
+// there is none.
+func (b *Mailbox) nextFor(h *Handle) *Message {
+	var m *Message
+	if h.ReadOp == Peek {
+		m = b.held.find(h.Only)
+	} else {
+		m = b.heldFor(h)
+	}
+	if m != nil {
+		return m
+	}
+	if s := b.senderFor(h); s != nil {
+		return s.message
+	}
+	return nil
+}
+
+func (b *Mailbox) peek(now Time, r *Request) Finished {
+	if r.Handle.resume(r) {
+		return one(r)
+	}
+	if m := b.nextFor(r.Handle); m != nil {
+		r.Handle.begin(r, m)
+		return one(r)
+	}
+	if r.Nonblock {
+		return failed(r, syscall.EAGAIN)
+	}
+	b.peekers.push(now, r)
+	return Finished{}
+}

@@ -1,0 +1,311 @@
+package objects
+
+import "syscall"
+
+// compose makes the message that r sends, with data that it borrows.
+func compose(r *Request, data []byte) *Message {
+	m := &Message{Data: data, Sender: r.Caller, borrowed: true}
+	if only := r.Handle.Only; only != nil {
+		only.label(m)
+	}
+	if r.Handle.Receipts != nil {
+		m.wants = r.Handle
+	}
+	return m
+}
+
+func (b *Mailbox) send(now Time, r *Request) Finished {
+	var done Finished
+	r.framing = b.framing
+	switch {
+	case b.Framed(r.Handle):
+		r.rest = r.Data
+	case int64(len(r.Data)) > b.longest():
+		// mq_send(3): EMSGSIZE, longer than mq_msgsize.
+		return failed(r, syscall.EMSGSIZE)
+	default:
+		r.message = compose(r, r.Data)
+	}
+	b.advance(now, r, &done)
+	return done
+}
+
+// advance sends what the sender r has to send, message by message, until that is done
+// or r has to wait: r parks then, or stays where it is parked.
+func (b *Mailbox) advance(now Time, r *Request, done *Finished) {
+	for {
+		if r.message == nil {
+			if errno := b.next(now, r, done); errno != 0 || r.message == nil {
+				if !r.Parked() || errno != 0 || len(r.rest) == 0 {
+					b.end(r, errno, done)
+				}
+				return
+			}
+		}
+		m := r.message
+		if !r.Parked() && !b.senders.empty() && b.overflow == Block && !m.Urgent && !b.awaited(m) {
+			// Senders are admitted in order, even past one whose message is too big
+			// for the room there is.
+			b.park(now, r, done)
+			return
+		}
+		sent, errno := b.put(now, m, done)
+		switch {
+		case errno != 0 && r.Handle == nil:
+			b.keep(now, r, done)
+			return
+		case errno != 0:
+			b.end(r, errno, done)
+			return
+		case !sent:
+			if !r.Parked() {
+				b.park(now, r, done)
+			}
+			return
+		}
+		b.passed(r)
+	}
+}
+
+// passed notes that the message of r has been sent.
+func (b *Mailbox) passed(r *Request) {
+	r.N += len(r.message.Data) - r.begun
+	r.message, r.begun = nil, 0
+}
+
+// end finishes the sender r: with errno, unless something was sent before.
+func (b *Mailbox) end(r *Request, errno syscall.Errno, done *Finished) {
+	if r.on != nil {
+		r.on.remove(r)
+	}
+	b.withdraw(r)
+	if r.N > 0 {
+		errno = 0 // write(2): fewer bytes than asked for
+	}
+	r.Errno = errno
+	if r.Handle != nil { // else it was closed, and nobody waits
+		done.add(r)
+	}
+}
+
+// keep holds the message of s, whose file is closed, though there is no room: it cannot
+// wait, and nobody is left who could be told.
+func (b *Mailbox) keep(now Time, s *Request, done *Finished) {
+	m := s.message
+	s.message = nil
+	s.on.remove(s)
+	if b.receiving == Broadcast && m.share == nil && !b.anyoneFor(m) {
+		b.broadcastAtOnce(now, m, done)
+		return
+	}
+	b.hold(now, m, done)
+}
+
+// withdraw takes back what r has not sent yet.
+func (b *Mailbox) withdraw(r *Request) {
+	if r.units > 0 {
+		b.ledger.Charge(r.Caller.Uid, 0, -r.units)
+	}
+	r.units, r.rest = 0, nil
+	m := r.message
+	if m == nil {
+		return
+	}
+	r.message = nil
+	if m.share != nil {
+		b.revoke(m)
+	}
+	if r.begun > 0 {
+		b.unbegin(r, m)
+		return
+	}
+	m.refund(b.ledger)
+}
+
+// park makes the sender r wait, or fails it.
+func (b *Mailbox) park(now Time, r *Request, done *Finished) {
+	errno := syscall.EAGAIN
+	if !r.Nonblock {
+		if errno = r.message.charge(b.ledger); errno == 0 {
+			errno = b.keepRest(r)
+		}
+	}
+	if errno != 0 {
+		b.end(r, errno, done)
+		return
+	}
+	r.message.own()
+	r.Data = nil
+	b.senders.push(now, r)
+	b.show(r.message, done)
+	if b.senders.first == r {
+		b.offer(now, r, done)
+	}
+}
+
+// put sends m. It reports false if m has to wait. What it fails with, if it does, changes
+// nothing.
+func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno syscall.Errno) {
+	n := int64(len(m.Data))
+	switch {
+	case m.share != nil: // some have it already
+	case b.receiving == Broadcast:
+		if b.broadcastAtOnce(now, m, done) {
+			return true, 0
+		}
+	default:
+		if receiver := b.receiverFor(m); receiver != nil {
+			if receiver.Op == Lease {
+				if errno := m.charge(b.ledger); errno != 0 {
+					return false, errno
+				}
+			}
+			b.receivers.remove(receiver)
+			b.accept(now, m)
+			b.show(m, done)
+			b.deliver(now, receiver, m, done)
+			return true, 0
+		}
+	}
+	var oldest messageList // dropped for m
+	if partly := m.share != nil && m.Seq != 0; !b.fits(n) && !m.Urgent && (!partly || b.overflow == Block) {
+		switch b.overflow {
+		case Block:
+			return false, 0
+		case Fail:
+			return false, syscall.EAGAIN
+		case DropOldest:
+			for old := b.held.oldest(); old != nil && !b.fits(n); old = b.held.oldest() {
+				b.held.remove(old)
+				old.memory.hold()
+				old.refund(b.ledger)
+				oldest.push(old, 0)
+			}
+		}
+		if !b.fits(n) { // DropNewest, or nothing older to drop
+			b.accept(now, m)
+			b.revoke(m)
+			b.drop(now, m, done)
+			oldest.letGo()
+			b.dropAll(now, &oldest, done)
+			return true, 0
+		}
+	}
+	if errno := m.charge(b.ledger); errno != 0 {
+		// mq_send(3) has no such case; like every send that fails, it changes nothing.
+		for old := oldest.pop(); old != nil; old = oldest.pop() {
+			b.restore(old)
+			old.memory.letGo()
+		}
+		return false, errno
+	}
+	oldest.letGo()
+	b.dropAll(now, &oldest, done)
+	b.hold(now, m, done)
+	return true, 0
+}
+
+// hold keeps m, which is on the books, until somebody takes it.
+func (b *Mailbox) hold(now Time, m *Message, done *Finished) {
+	b.accept(now, m)
+	m.own()
+	b.held.push(m, b.order.rank(m))
+	b.watch(m)
+	b.show(m, done)
+	switch {
+	case m.share != nil:
+		m.share.held, m.share.offer = true, nil
+		b.shared++
+	case b.receiving == Broadcast:
+		b.shared++
+		b.distribute(now, m, &share{held: true}, done)
+	}
+}
+
+// restore puts m back, which was held a moment ago. A limit that was reached meanwhile
+// does not lose it.
+func (b *Mailbox) restore(m *Message) {
+	m.own()
+	m.charge(b.ledger)
+	b.held.putBack(m, b.order.rank(m))
+	b.watch(m)
+}
+
+// returned makes m, which somebody had taken, available again, unless it has expired.
+func (b *Mailbox) returned(now Time, m *Message, done *Finished) {
+	if at := b.dies(m); at != 0 && at <= now {
+		b.lapse(now, m, done)
+		return
+	}
+	if receiver := b.receiverFor(m); receiver != nil {
+		b.receivers.remove(receiver)
+		b.deliver(now, receiver, m, done)
+		return
+	}
+	b.restore(m)
+	b.show(m, done)
+}
+
+// awaited reports whether m would be received at once.
+func (b *Mailbox) awaited(m *Message) bool {
+	if b.receiving == Broadcast {
+		return b.awaitedByAll(m)
+	}
+	return b.receiverFor(m) != nil
+}
+
+// accept makes m one that was sent.
+func (b *Mailbox) accept(now Time, m *Message) {
+	if m.share != nil && m.Seq != 0 {
+		return // when the first received it
+	}
+	b.seq++
+	if m.Seq == 0 { // it keeps its time when it comes from another mailbox
+		m.Sent = now
+	}
+	m.Seq = b.seq
+	b.sent++
+	b.changed = now
+	expectReceipt(m)
+}
+
+// drop counts m, which was sent and is not held, as dropped.
+func (b *Mailbox) drop(now Time, m *Message, done *Finished) {
+	m.refund(b.ledger)
+	b.dropped++
+	b.certify(now, m, Dropped, Caller{}, done)
+}
+
+func (b *Mailbox) dropAll(now Time, l *messageList, done *Finished) {
+	for m := l.pop(); m != nil; m = l.pop() {
+		b.forsake(m)
+		b.drop(now, m, done)
+	}
+}
+
+// release takes m out of what is held.
+func (b *Mailbox) release(m *Message) {
+	b.held.remove(m)
+	b.forsake(m)
+}
+
+// pump admits parked senders, in order, until one has to wait.
+func (b *Mailbox) pump(now Time, done *Finished) {
+	for s := b.senders.first; s != nil; s = b.senders.first {
+		n := int64(len(s.message.Data))
+		switch {
+		case n > b.longest() && s.message.share == nil:
+			// A limit was lowered below what waits; it could wait for ever.
+			if s.Handle == nil {
+				b.keep(now, s, done)
+			} else {
+				b.end(s, syscall.EMSGSIZE, done)
+			}
+		case b.overflow == Block && !b.fits(n) && !b.offer(now, s, done):
+			return
+		case b.senders.first == s:
+			b.advance(now, s, done)
+		}
+	}
+	b.begin(now, done)
+}
