@@ -62,7 +62,7 @@ func (o *object) submit(now objects.Time, k *call) (objects.Finished, []uint64) 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if b, ok := o.impl.(*objects.Mailbox); ok && k.Op == objects.Send && b.Framed(&k.handle.Handle) {
-		k.handle.writer.note(k.Caller.Pid)
+		k.handle.noteWriter(k.Caller.Pid)
 	}
 	done := o.impl.Submit(now, &k.Request)
 	if k.Parked() {

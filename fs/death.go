@@ -59,36 +59,35 @@ func (v vigil) end() {
 	}
 }
 
-// A writer is the process that has written last through an open file. The zero writer is
-// nobody.
+// A writer is the process that has written last through an open file; nil is nobody.
 type writer struct {
 	thread, pid uint32
 	pidfd       int // 0: it could not be opened
 }
 
-// note makes w the process of thread, which waits for our answer.
-func (w *writer) note(thread uint32) {
-	if thread == w.thread {
+// noteWriter makes the process of thread, which waits for our answer, h's writer.
+func (h *handle) noteWriter(thread uint32) {
+	if h.writer != nil && h.writer.thread == thread {
 		return
 	}
-	w.forget()
-	w.thread, w.pid = thread, leader(thread)
-	if fd, err := unix.PidfdOpen(int(w.pid), 0); err == nil {
-		w.pidfd = fd
+	h.writer.forget()
+	h.writer = &writer{thread: thread, pid: leader(thread)}
+	if fd, err := unix.PidfdOpen(int(h.writer.pid), 0); err == nil {
+		h.writer.pidfd = fd
 	}
 }
 
+// forget ends the use of w.
 func (w *writer) forget() {
-	if w.pidfd > 0 {
+	if w != nil && w.pidfd > 0 {
 		unix.Close(w.pidfd)
 	}
-	*w = writer{}
 }
 
 // killed reports whether a signal has ended the process, or is ending it. Nobody knows of
 // one that we cannot see, nor before Linux 6.15 of one that has been waited for.
 func (w *writer) killed() bool {
-	if w.pidfd == 0 {
+	if w == nil || w.pidfd == 0 {
 		return false
 	}
 	// proc_pid_stat(5): the fields from state on, which is the third.

@@ -52,22 +52,22 @@ type handle struct {
 	file *file
 	node *node
 	fh   uint64
-	kh   uint64         // the kernel's name for it in poll notifications
-	seen objects.Events // what poll(2) was last told; guarded by object.mu
+	kh   uint64 // the kernel's name for it in poll notifications
 
-	changed objects.Time // when what was there had changed last then; guarded by object.mu
-	poll    bool         // listed in object.polled; guarded by object.mu
-
-	opener   objects.Caller // shown with the close, for which nobody stands
+	seen     objects.Events // what poll(2) was last told; guarded by object.mu
+	poll     bool           // listed in object.polled; guarded by object.mu
 	attached bool           // it uses the memory of a segment
-	backing  int32          // the kernel's number for that memory, 0 if it goes through us
+	changed  objects.Time   // when what was there had changed last when poll(2) was told; guarded by object.mu
+
+	opener  objects.Caller // shown with the close, for which nobody stands
+	backing int32          // the kernel's number for the segment's memory, 0 if it goes through us
 
 	// next is the offset at which a read(2) of a stream goes on that is too long for
 	// one READ, 0 if none does. On an unseekable file each begins at 0 (stream_open).
 	next atomic.Int64
 
 	vigil      vigil       // for whoever holds something through it; guarded by object.mu
-	writer     writer      // of what it has begun; guarded by object.mu
+	writer     *writer     // of what it has begun, nil if it has never; guarded by object.mu
 	text       *[]byte     // what a control file showed when it was last read from the start
 	lockOwners []lockOwner // guarded by the file's lockTable for fcntl(2)
 }
@@ -121,7 +121,7 @@ func (f *FS) newHandle(e *file, n *node, thread, flags uint32) (*handle, uint32)
 		h.ReadOp = e.spec.read
 	}
 	if h.ReadOp == objects.Receipt {
-		h.Receipts = receipt
+		h.WantReceipts(receipt)
 	}
 	if h.Writes {
 		h.WriteOp = e.spec.write

@@ -225,7 +225,7 @@ func (p *Process) newFile(n *Node, m Mode) *File {
 		Process: p.Pid(),
 	}}
 	if m.ReadOp == objects.Receipt {
-		f.Handle.Receipts = receiptLine
+		f.Handle.WantReceipts(receiptLine)
 	}
 	if m.Op == objects.Hold || m.ReadOp == objects.Lease {
 		f.owner = p

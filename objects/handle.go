@@ -7,6 +7,8 @@ type mail struct {
 	begun *Message   // what was written of a message that goes on
 	inbox []*Message // broadcast, and not received yet; in the order in which they are due
 
+	receipts func(fate Fate, by Caller, at Time) []byte // makes lines of them; nil: none are wanted
+
 	last    *Message // the message sent last, until its receipt is read
 	pending bool     // its receipt is not complete
 	receipt []byte   // what there is of it
@@ -17,6 +19,8 @@ type mail struct {
 	torn   bool     // it ended before all was read
 
 	abandoned bool // the process that takes leases has died
+
+	memory *parcel // of the message taken last, until the handle goes on
 }
 
 var noMail mail
@@ -59,42 +63,44 @@ type Handle struct {
 	// on where the last read ended.
 	Seekable bool
 
+	end   bool // end of file is due: the message was delivered whole, the pipe hung up
+	early bool // of a pipe: opened without waiting for the other end
+
+	// Process is the process that opened it, 0 if that is not known.
+	Process uint32
+	opener  uint32 // and its uid
+
 	// Only narrows what is sent and received through it; nil does not.
 	Only *Selector
 
 	// Render makes what is read of a message, if it is not the message itself.
 	Render func(m *Message) []byte
 
-	// Process is the process that opened it, 0 if that is not known.
-	Process uint32
-
-	// Receipts makes the line that tells the sender of a message how it fared, by the
-	// doing of whom, and when. If it is nil, the handle gets no receipts.
-	Receipts func(fate Fate, by Caller, at Time) []byte
-
-	opener uint32 // uid of who opened it
-
-	end  bool     // end of file is due: the message was delivered whole, the pipe hung up
 	msg  *Message // delivered in part, or whole and still addressable
 	base int64    // the offset of msg's first byte
 	read int      // the bytes of msg delivered at least once
+	met  int64    // how often the other end of a pipe had been opened before, if it was not there
 
-	memory *parcel // of the message that it took last, until it goes on
-	mail   *mail   // what few handles have, nil if this one has nothing of it
+	mail *mail // what few handles have, nil if this one has nothing of it
+}
 
-	early bool  // of a pipe: opened without waiting for the other end
-	met   int64 // and how often that had been opened before, if it was not there
+// WantReceipts has h get a receipt of each message: a line that tells its sender how it
+// fared, by the doing of whom, and when. It is called before the Open request.
+func (h *Handle) WantReceipts(line func(fate Fate, by Caller, at Time) []byte) {
+	h.kept().receipts = line
 }
 
 // begin delivers the first bytes of m to r, as they are shown.
 func (h *Handle) begin(r *Request, m *Message) {
 	var memory *parcel
 	if r.Op == Receive || r.Op == Lease {
-		memory = m.memory
+		memory = m.memory()
 	}
 	memory.hold()
 	h.letGo()
-	h.memory = memory
+	if memory != nil {
+		h.kept().memory = memory
+	}
 	if h.Render != nil {
 		m = &Message{Data: h.Render(m)}
 	}
@@ -116,8 +122,10 @@ func (h *Handle) begin(r *Request, m *Message) {
 
 // letGo ends the use of the memory of the message that h took last.
 func (h *Handle) letGo() {
-	h.memory.letGo()
-	h.memory = nil
+	if memory := h.seen().memory; memory != nil {
+		h.mail.memory = nil
+		memory.letGo()
+	}
 }
 
 // resume answers r from the message that h is reading, or with the end of file due

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"iter"
+	"math"
 	"slices"
 	"syscall"
 )
@@ -182,9 +183,10 @@ func (b *Mailbox) count(h *Handle, by int64) {
 	}
 }
 
-// longest is the length in bytes of the longest message that can ever be sent.
+// longest is the length in bytes of the longest message that can ever be sent: less than
+// 2 GiB, which is what one read(2) can take (MAX_RW_COUNT).
 func (b *Mailbox) longest() int64 {
-	n := b.maxMessage
+	n := min(b.maxMessage, math.MaxInt32)
 	if b.framing == ByWrite {
 		n = min(n, MaxMessage)
 	}
@@ -241,13 +243,13 @@ func (b *Mailbox) Return(now Time, r *Request) Finished {
 	m, h := r.message, r.Handle
 	r.took = false
 	if int64(len(r.Data)) < r.shown.Size() && (h.msg != r.shown || h.read > len(r.Data)) ||
-		m.memory != nil && h.memory != m.memory {
+		m.memory() != nil && h.seen().memory != m.memory() {
 		return done // somebody who shares the handle has read on
 	}
 	h.forget(r.shown)
-	if m.memory != nil {
-		h.memory = nil
-		defer m.memory.letGo()
+	if m.memory() != nil {
+		h.mail.memory = nil
+		defer m.memory().letGo()
 	}
 	switch {
 	case r.Op == Lease:
@@ -283,7 +285,9 @@ func (b *Mailbox) Destroy(now Time) Finished {
 				m.refund(b.ledger)
 			}
 		}
-		h.mail = nil
+		if h.mail != nil {
+			*h.mail = mail{memory: h.mail.memory}
+		}
 	}
 	b.receivers.drain(&done, syscall.EIDRM)
 	b.peekers.drain(&done, syscall.EIDRM)

@@ -10,7 +10,7 @@ func (b *Mailbox) Check() error {
 		if m.borrowed || !m.charged && b.ledger == Unlimited {
 			return fmt.Errorf("message %d is held on borrowed memory or off the books", m.Seq)
 		}
-		if m.memory != nil && (m.memory.storage == nil || !m.memory.queued) {
+		if m.memory() != nil && (m.memory().storage == nil || !m.memory().queued) {
 			return fmt.Errorf("message %d is held and its memory is not", m.Seq)
 		}
 		if m.Seq == last {
@@ -28,7 +28,7 @@ func (b *Mailbox) Check() error {
 			}
 		}
 		n, bytes, last = n+1, bytes+int64(len(m.Data)), m.Seq
-		memory += m.memory.length()
+		memory += m.memory().length()
 	}
 	switch {
 	case b.held.numbers != nil && int64(len(b.held.numbers)) != n:

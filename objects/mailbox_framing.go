@@ -69,7 +69,7 @@ func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 			if errno := b.ledger.Charge(m.Sender.Uid, 0, int64(n)); errno != 0 {
 				return errno
 			}
-			r.begun = len(m.Data)
+			r.begun = uint32(len(m.Data))
 			m.Data = append(m.Data, piece...)
 		}
 		r.rest = r.rest[n:]
@@ -99,7 +99,7 @@ func (b *Mailbox) setBegun(h *Handle, m *Message) {
 
 // unbegin gives the handle of r back what it had begun of m.
 func (b *Mailbox) unbegin(r *Request, m *Message) {
-	b.ledger.Charge(m.Sender.Uid, 0, int64(r.begun-len(m.Data)))
+	b.ledger.Charge(m.Sender.Uid, 0, int64(r.begun)-int64(len(m.Data)))
 	m.Data = m.Data[:r.begun]
 	r.begun = 0
 	b.setBegun(r.Handle, m)
@@ -189,7 +189,7 @@ func (b *Mailbox) endBegun(now Time, h *Handle, killed bool, done *Finished) {
 		return
 	}
 	b.setBegun(h, nil)
-	m.wants = nil
+	m.extra = nil
 	if killed {
 		m.refund(b.ledger)
 		return

@@ -69,14 +69,14 @@ func (p *parcel) settle() {
 // letGo ends what is left of l, a list of messages that are not held any more.
 func (l *messageList) letGo() {
 	for m := l.first; m != nil; m = m.next {
-		m.memory.letGo()
+		m.memory().letGo()
 	}
 }
 
 // Size is the message's length in bytes.
 func (m *Message) Size() int64 {
-	if m.memory != nil {
-		return m.memory.size
+	if m.memory() != nil {
+		return m.memory().size
 	}
 	return int64(len(m.Data))
 }
@@ -85,17 +85,17 @@ func (m *Message) Size() int64 {
 // memory is there no more. As all calls on an object, it is the driver's to serialise.
 func (m *Message) ReadAt(p []byte, offset int64) (int, syscall.Errno) {
 	switch {
-	case m.memory == nil:
+	case m.memory() == nil:
 		return copy(p, m.Data[min(offset, int64(len(m.Data))):]), 0
-	case m.memory.storage == nil:
+	case m.memory().storage == nil:
 		return 0, syscall.EIDRM
 	}
-	return m.memory.storage.ReadAt(p, offset)
+	return m.memory().storage.ReadAt(p, offset)
 }
 
 // part is the n bytes at from, which the message has.
 func (m *Message) part(from, n int) ([]byte, syscall.Errno) {
-	if m.memory == nil {
+	if m.memory() == nil {
 		return m.Data[from : from+n], 0
 	}
 	b := make([]byte, n)
@@ -106,13 +106,14 @@ func (m *Message) part(from, n int) ([]byte, syscall.Errno) {
 // moved is m for another mailbox. Who still reads a copy in the first finds memory gone:
 // its lock is not the second's.
 func (m *Message) moved() *Message {
-	if m.memory == nil {
+	if m.memory() == nil {
+		m.extra = nil
 		return m
 	}
-	other, p := *m, *m.memory
+	other, p := *m, *m.memory()
 	p.storage, p.users = p.storage.Move(), 0
-	m.memory.storage, m.charged = nil, false
-	other.memory = &p
+	m.memory().storage, m.charged = nil, false
+	other.extra = &extra{memory: &p}
 	return &other
 }
 
@@ -138,12 +139,12 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 		m.refund(to.ledger)
 		return arrived, errno
 	}
-	m.memory = &parcel{
+	m.extra = &extra{memory: &parcel{
 		size: g.memory.Size(), reserved: g.reserved, seals: g.seals,
 		storage: g.memory.Move(),
 		ledger:  g.ledger, owner: c.Uid, booked: g.booked,
 		queued: true,
-	}
+	}}
 	g.booked = 0
 	g.Destroy(now) // nobody waits for it
 	to.put(now, m, &arrived)
@@ -162,8 +163,8 @@ func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, 
 		return done, syscall.ENOENT
 	case g.destroyed:
 		return done, syscall.EIDRM
-	case m.memory != nil:
-		if errno := g.unpack(m.memory); errno != 0 {
+	case m.memory() != nil:
+		if errno := g.unpack(m.memory()); errno != 0 {
 			return done, errno
 		}
 	default:

@@ -59,7 +59,7 @@ func (b *Mailbox) pass(now Time, m *Message, to *Mailbox, left, arrived *Finishe
 	b.taken = now
 	b.certify(now, m, Moved, Caller{}, left)
 	m = m.moved()
-	m.share, m.wants, m.Deliveries = nil, nil, 0
+	m.share, m.Deliveries = nil, 0
 	to.put(now, m, arrived)
 }
 

@@ -20,23 +20,23 @@ func (f Fate) String() string { return fateNames[f] }
 // expectReceipt begins the receipt of m, which is sent. It takes the place of the one
 // before.
 func expectReceipt(m *Message) {
-	if m.wants != nil {
-		s := m.wants.kept()
+	if m.wants() != nil {
+		s := m.wants().kept()
 		s.last, s.pending, s.receipt = m, true, nil
 	}
 }
 
 // certify adds to the receipt of m what has become of it, and by whose doing.
 func (b *Mailbox) certify(now Time, m *Message, fate Fate, by Caller, done *Finished) {
-	if h := m.wants; h != nil && h.seen().last == m && h.mail.pending {
-		h.mail.receipt = append(h.mail.receipt, h.Receipts(fate, by, now)...)
+	if h := m.wants(); h != nil && h.seen().last == m && h.mail.pending {
+		h.mail.receipt = append(h.mail.receipt, h.mail.receipts(fate, by, now)...)
 		b.certified(m, done)
 	}
 }
 
 // certified completes the receipt of m if nobody else is to get that.
 func (b *Mailbox) certified(m *Message, done *Finished) {
-	h := m.wants
+	h := m.wants()
 	if h == nil || h.seen().last != m || !h.mail.pending || m.share != nil && m.share.owed > 0 {
 		return
 	}
@@ -54,7 +54,7 @@ func (b *Mailbox) certified(m *Message, done *Finished) {
 
 // uncertify takes back that m was received, as long as nobody has read it.
 func (b *Mailbox) uncertify(m *Message) {
-	if h := m.wants; h != nil && h.seen().last == m {
+	if h := m.wants(); h != nil && h.seen().last == m {
 		h.mail.pending, h.mail.receipt = true, nil
 	}
 }

@@ -7,8 +7,8 @@ import (
 
 // receiptHandle makes an open handle that sends and gets receipts.
 func receiptHandle(b Object) *Handle {
-	h := &Handle{Reads: true, Writes: true, ReadOp: Receipt, WriteOp: Send, EOF: true,
-		Receipts: func(fate Fate, by Caller, at Time) []byte { return fmt.Appendf(nil, "%s %d %d\n", fate, by.Pid, at) }}
+	h := &Handle{Reads: true, Writes: true, ReadOp: Receipt, WriteOp: Send, EOF: true}
+	h.WantReceipts(func(fate Fate, by Caller, at Time) []byte { return fmt.Appendf(nil, "%s %d %d\n", fate, by.Pid, at) })
 	b.Submit(0, &Request{Op: Open, Handle: h})
 	return h
 }

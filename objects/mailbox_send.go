@@ -8,8 +8,8 @@ func compose(r *Request, data []byte) *Message {
 	if only := r.Handle.Only; only != nil {
 		only.label(m)
 	}
-	if r.Handle.Receipts != nil {
-		m.wants = r.Handle
+	if r.Handle.seen().receipts != nil {
+		m.extra = &extra{wants: r.Handle}
 	}
 	return m
 }
@@ -69,7 +69,7 @@ func (b *Mailbox) advance(now Time, r *Request, done *Finished) {
 
 // passed notes that the message of r has been sent.
 func (b *Mailbox) passed(r *Request) {
-	r.N += len(r.message.Data) - r.begun
+	r.N += len(r.message.Data) - int(r.begun)
 	r.message, r.begun = nil, 0
 }
 
@@ -177,7 +177,7 @@ func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno sy
 		case DropOldest:
 			for old := b.held.oldest(); old != nil && !b.fits(n); old = b.held.oldest() {
 				b.held.remove(old)
-				old.memory.hold()
+				old.memory().hold()
 				old.refund(b.ledger)
 				oldest.push(old, 0)
 			}
@@ -195,7 +195,7 @@ func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno sy
 		// mq_send(3) has no such case; like every send that fails, it changes nothing.
 		for old := oldest.pop(); old != nil; old = oldest.pop() {
 			b.restore(old)
-			old.memory.letGo()
+			old.memory().letGo()
 		}
 		return false, errno
 	}

@@ -13,9 +13,8 @@ const inlineData = 64
 
 // A Message is what one Send put into a mailbox.
 type Message struct {
-	Data   []byte  // empty if it is a segment that was sent whole
-	memory *parcel // then; nil otherwise
-	Seq    uint64  // 1 for the mailbox's first message
+	Data   []byte // empty if it is a segment that was sent whole
+	Seq    uint64 // 1 for the mailbox's first message
 	Sender Caller
 
 	// Deliveries is how many leases of it have ended without an acknowledgement.
@@ -28,13 +27,33 @@ type Message struct {
 	Priority uint8
 	Urgent   bool
 
-	borrowed   bool    // Data belongs to the driver
-	charged    bool    // booked in the ledger
-	rank       uint8   // in the list that it is in
-	share      *share  // nil unless it was broadcast
-	wants      *Handle // who wants a receipt of it, nil if nobody does
+	borrowed   bool   // Data belongs to the driver
+	charged    bool   // booked in the ledger
+	rank       uint8  // in the list that it is in
+	share      *share // nil unless it was broadcast
+	extra      *extra // what few messages have, nil if this one has nothing of it
 	prev, next *Message
 	inline     [inlineData]byte
+}
+
+// extra is what few messages have.
+type extra struct {
+	memory *parcel // of a segment that was sent whole
+	wants  *Handle // a receipt of it
+}
+
+func (m *Message) memory() *parcel {
+	if m.extra == nil {
+		return nil
+	}
+	return m.extra.memory
+}
+
+func (m *Message) wants() *Handle {
+	if m.extra == nil {
+		return nil
+	}
+	return m.extra.wants
 }
 
 // own copies borrowed data, so that the message may outlive the call.
@@ -55,7 +74,7 @@ func (m *Message) charge(l Ledger) syscall.Errno {
 	if m.charged {
 		return 0
 	}
-	m.memory.enqueue()
+	m.memory().enqueue()
 	errno := l.Charge(m.Sender.Uid, 1, int64(len(m.Data)))
 	m.charged = errno == 0
 	return errno
@@ -68,7 +87,7 @@ func (m *Message) refund(l Ledger) {
 		l.Charge(m.Sender.Uid, -1, -int64(len(m.Data)))
 		m.charged = false
 	}
-	m.memory.dequeue()
+	m.memory().dequeue()
 }
 
 // A messageList is a queue of messages in the order in which they are to be received:
@@ -156,7 +175,7 @@ func (l *messageList) insert(m, at *Message) {
 	}
 	l.n++
 	l.bytes += int64(len(m.Data))
-	l.memory += m.memory.length()
+	l.memory += m.memory().length()
 	if l.numbers != nil {
 		l.numbers[m.Seq] = m
 	}
@@ -184,7 +203,7 @@ func (l *messageList) remove(m *Message) {
 	m.prev, m.next = nil, nil
 	l.n--
 	l.bytes -= int64(len(m.Data))
-	l.memory -= m.memory.length()
+	l.memory -= m.memory().length()
 	if l.numbers != nil {
 		delete(l.numbers, m.Seq)
 		if l.n == 0 {

@@ -54,8 +54,17 @@ type Caller struct {
 type Request struct {
 	Op       Op
 	Nonblock bool // fail with EAGAIN instead of parking
-	Caller   Caller
-	Handle   *Handle
+
+	// Killed marks a Close after a signal has ended the process that wrote last: what
+	// it had begun to send is not sent.
+	Killed bool
+
+	// More marks a Read that continues a read(2) which has bytes already: it
+	// finishes with what there is, if only nothing, instead of waiting.
+	More bool
+
+	Caller Caller
+	Handle *Handle
 
 	// Size is how many bytes a receive or peek takes at most. Offset is the
 	// position it reads at, which matters on a Seekable handle only.
@@ -70,23 +79,11 @@ type Request struct {
 	// all of them, except that a Write, and a Send of several messages, may end early.
 	N int
 
-	// Killed marks a Close after a signal has ended the process that wrote last: what
-	// it had begun to send is not sent.
-	Killed bool
-
-	// More marks a Read that continues a read(2) which has bytes already: it
-	// finishes with what there is, if only nothing, instead of waiting.
-	More bool
-
 	// Keep, if it is set, lets the object keep long Data instead of a copy: it
 	// returns the buffer that they are in. Buffer is the one that the Data of a
 	// finished Read are in, if it was kept; the driver frees it when it has answered.
 	Keep   func(data []byte) Buffer
 	Buffer Buffer
-
-	// Broken is set on a finished Write that found the last reader gone: its
-	// process also gets SIGPIPE, whether it has written something or not.
-	Broken bool
 
 	// Units is how many units a Wait or Post moves. If it is 0, Data says it in
 	// words: see ParseUnits.
@@ -98,6 +95,14 @@ type Request struct {
 	// Errno is 0 if the finished request succeeded.
 	Errno syscall.Errno
 
+	// Broken is set on a finished Write that found the last reader gone: its
+	// process also gets SIGPIPE, whether it has written something or not.
+	Broken bool
+
+	took    bool    // a finished receive that took message off the queue, or a wait that took units
+	framing Framing // that cuts rest: a change takes effect with the next write
+	begun   uint32  // the bytes of message that had been there before the Send
+
 	// Since is when the request was parked.
 	Since Time
 
@@ -106,11 +111,8 @@ type Request struct {
 
 	shown      *Message // what of it the process sees, the message itself unless it is rendered
 	message    *Message // what a parked send offers, what a finished receive took
-	took       bool     // a finished receive that took message off the queue, or a wait that took units
 	units      int64    // what a Wait or Post moves; the bytes that a parked Write or Send still offers
 	rest       []byte   // of the Data of a Send, behind message
-	framing    Framing  // that cuts it: a change takes effect with the next write
-	begun      int      // the bytes of message that had been there before
 	chunk      *chunk   // those bytes are at the end of it
 	on         *queue   // the wait queue the request is parked in
 	prev, next *Request // in that queue; next also links Finished
