@@ -161,6 +161,6 @@ func TestWaitersCommandKnowsItsArguments(t *testing.T) {
 	t.Parallel()
 	m := mount(t)
 	run(t, ipcfsBin, "waiters", "--json", m.dir).prints("{\n  \"waiters\": [],\n  \"deadlocks\": []\n}\n")
-	run(t, ipcfsBin, "waiters", "--json", "--dot", m.dir).fails(1, "[dot json]")
+	run(t, ipcfsBin, "waiters", "--json", "--dot", m.dir).fails(2, "--dot and --json exclude each other")
 	run(t, ipcfsBin, "waiters", "/").fails(1, "waiters: /: no ipcfs is mounted there")
 }

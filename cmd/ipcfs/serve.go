@@ -33,10 +33,7 @@ type server struct {
 // nil if nothing went wrong. The second signal ends the process at once.
 func serve(s server) error {
 	debug.SetTraceback("all")
-	// Parked requests live long and are small: a tighter heap leaves the hot path as it
-	// is and takes 10,000 of them from 1.3 to 0.8 KiB each (make bench, parked). It
-	// costs a queued message of 1 MB a quarter of its time.
-	debug.SetGCPercent(30)
+	adjustCollections()
 	if s.aside != nil {
 		if err := debug.SetCrashOutput(s.aside, debug.CrashOptions{}); err != nil {
 			return fmt.Errorf("log: %w", err)
