@@ -136,7 +136,11 @@ func (m *monitor) general(a act, r *objects.Request, done []*objects.Request) er
 			return fmt.Errorf("the %s on a destroyed object: %s; want EIDRM", say(r), ErrnoName(r.Errno))
 		}
 	}
-	if err := m.inOrder(done); err != nil {
+	var early *objects.Request
+	if a == cancel {
+		early = r
+	}
+	if err := m.inOrder(done, early); err != nil {
 		return err
 	}
 	if a == submit && slices.Contains(done, r) {
@@ -192,15 +196,16 @@ func (m *monitor) othersWait(r *objects.Request) bool {
 }
 
 // inOrder checks that of the waiting requests of one operation the oldest finish
-// first. Those of one handle share what was handed to it.
-func (m *monitor) inOrder(done []*objects.Request) error {
+// first. Those of one handle share what was handed to it. early, if any, was cancelled and
+// may end with what it has done before.
+func (m *monitor) inOrder(done []*objects.Request, early *objects.Request) error {
 	for i, w := range m.parked {
 		if slices.Contains(done, w.request) {
 			continue
 		}
 		for _, later := range m.parked[i+1:] {
 			l := later.request
-			if line(l.Op) != line(w.request.Op) || m.begins(l, later.text) != m.begins(w.request, w.text) || !together(w.request, l, done) || !served(l) || !slices.Contains(done, l) {
+			if l == early || line(l.Op) != line(w.request.Op) || m.begins(l, later.text) != m.begins(w.request, w.text) || !together(w.request, l, done) || !served(l) || !slices.Contains(done, l) {
 				continue
 			}
 			shared := slices.ContainsFunc(done, func(d *objects.Request) bool {

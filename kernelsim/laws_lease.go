@@ -163,7 +163,7 @@ func (x *account) forwards() {
 	x.moved = nil
 	back := x.grown("redelivered")
 	for _, m := range x.dead {
-		if int64(len(x.back)) < back && x.isBack(m) {
+		if int64(len(x.back)) < back && (x.isBack(m) || x.dueNow(m)) {
 			x.comesBack(m)
 			continue
 		}
