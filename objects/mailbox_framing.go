@@ -134,11 +134,13 @@ func (b *Mailbox) wait(now Time, r *Request) syscall.Errno {
 	if errno := b.keepRest(r); errno != 0 {
 		return errno
 	}
+	since := now
 	if r.Parked() { // and has sent something
+		since = r.Since
 		b.senders.remove(r)
 	}
 	r.Data = nil
-	b.beginners.push(now, r)
+	b.beginners.push(since, r)
 	return 0
 }
 

@@ -142,3 +142,18 @@ func TestInterruptedLinesCountThoseThatWereSent(t *testing.T) {
 		t.Errorf("interrupted before the first: %d, %v; want EINTR", r.N, r.Errno)
 	}
 }
+
+func TestMessageThatIsEndedMakesRoomForABeginning(t *testing.T) {
+	b := mailbox(t, "capacity", "1", "framing", "line")
+	first, receiver := writer(b), receive(reader(b))
+	sendBy(b, first, "begun")
+	second := sendBy(b, writer(b), "waits")
+	b.Submit(0, receiver)
+	if !second.Parked() || !receiver.Parked() {
+		t.Fatal("beside what has begun there is room for one, or a receiver did not wait")
+	}
+	sendBy(b, first, " ended\n")
+	if receiver.Parked() || second.Parked() {
+		t.Errorf("the message is received: %t; the next may begin: %t; want both", !receiver.Parked(), !second.Parked())
+	}
+}

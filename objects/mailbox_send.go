@@ -20,6 +20,9 @@ func (b *Mailbox) send(now Time, r *Request) Finished {
 	switch {
 	case b.Framed(r.Handle):
 		r.rest = r.Data
+		b.advance(now, r, &done)
+		b.begin(now, &done) // what r has ended makes room beside it
+		return done
 	case int64(len(r.Data)) > b.longest():
 		// mq_send(3): EMSGSIZE, longer than mq_msgsize.
 		return failed(r, syscall.EMSGSIZE)
