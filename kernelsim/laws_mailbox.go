@@ -247,7 +247,7 @@ func (x *account) given(d *objects.Request) (*letter, error) {
 	for _, m := range places {
 		switch {
 		case m.gone, !m.is(d.Handle.Only), !isPeek && !m.share.mayGet(d.Handle),
-			x.dueNow(m) && slices.Contains(x.held, m):
+			x.dueNow(m) && (slices.Contains(x.held, m) || slices.Contains(x.back, m)):
 		case begins(d, m.text):
 			if isPeek || x.receivable(m) {
 				return m, nil

@@ -101,6 +101,7 @@ func (b *Mailbox) setBegun(h *Handle, m *Message) {
 func (b *Mailbox) unbegin(r *Request, m *Message) {
 	b.ledger.Charge(m.Sender.Uid, 0, int64(r.begun)-int64(len(m.Data)))
 	m.Data = m.Data[:r.begun]
+	m.share = nil // it was offered to be broadcast, and nobody has it
 	r.begun = 0
 	b.setBegun(r.Handle, m)
 }

@@ -157,3 +157,23 @@ func TestMessageThatIsEndedMakesRoomForABeginning(t *testing.T) {
 		t.Errorf("the message is received: %t; the next may begin: %t; want both", !receiver.Parked(), !second.Parked())
 	}
 }
+
+func TestInterruptedBroadcastOfABegunMessageIsSentAtTheEnd(t *testing.T) {
+	b := mailbox(t, "capacity", "0", "framing", "line", "receivers", "broadcast")
+	listener, h := reader(b), writer(b)
+	waiting := receive(listener)
+	b.Submit(0, waiting)
+	sendBy(b, h, "begun") // for whoever waits
+	b.Cancel(0, waiting, syscall.EINTR)
+	offered := sendBy(b, h, " and offered\n")
+	if !offered.Parked() {
+		t.Fatal("without a receiver that waits the line did not wait")
+	}
+	b.Cancel(0, offered, syscall.EINTR)
+	closeHandle(b, h, false)
+	r := receive(listener)
+	b.Submit(0, r)
+	if string(r.Data) != "begun" {
+		t.Errorf("received %q; want what was begun", r.Data)
+	}
+}
