@@ -34,7 +34,7 @@ type Config struct {
 
 // An FS is one mount's tree of objects.
 type FS struct {
-	fuse.RawFileSystem // answers ENOSYS to what is not implemented below
+	fuse.RawFileSystem // answers the rest: extended attributes, EOPNOTSUPP to who asks for them
 
 	cfg    Config
 	log    *log.Logger

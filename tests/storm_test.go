@@ -30,9 +30,9 @@ type storm struct {
 // A stormClient is one process. What it did is in its log, also when it was killed.
 type stormClient struct {
 	*client
-	name string
-	log  string
-	todo int // messages a sender is to send
+	name  string
+	log   string
+	share int // messages a sender is to send
 }
 
 // A stormMessage is what storm.c sends: the sender's name and its count.
@@ -65,10 +65,10 @@ func stormMessages(t testing.TB, text string) []stormMessage {
 	return all
 }
 
-func (s *storm) startSender(todo int) *stormClient {
+func (s *storm) startSender(share int) *stormClient {
 	name := fmt.Sprintf("s%d", len(s.allSenders))
-	c := &stormClient{name: name, log: filepath.Join(s.logs, name), todo: todo}
-	c.client = command{argv: []string{stormBin, "send", s.mb.send, c.log, name, number(todo)}, gate: s.gate}.run(s.t)
+	c := &stormClient{name: name, log: filepath.Join(s.logs, name), share: share}
+	c.client = command{argv: []string{stormBin, "send", s.mb.send, c.log, name, number(share)}, gate: s.gate}.run(s.t)
 	s.allSenders = append(s.allSenders, c)
 	return c
 }
@@ -113,7 +113,7 @@ func (s *storm) killSome(n int) {
 			continue // it was done before the signal came
 		}
 		s.killedSenders++
-		if left := c.todo - len(c.done()); left > 0 {
+		if left := c.share - len(c.done()); left > 0 {
 			s.senders[i] = s.startSender(left)
 		}
 	}
