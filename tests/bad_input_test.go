@@ -274,3 +274,17 @@ func TestRenameAcrossKindsIsEXDEV(t *testing.T) {
 	// Out of the mount it is EXDEV by the kernel's own decision; mv then copies, which receives.
 	does(t, "rename "+mb.path+" "+t.TempDir()+"/jobs", "EXDEV")
 }
+
+func TestThereAreNoExtendedAttributes(t *testing.T) {
+	t.Parallel()
+	inBothShapes(t, func(t *testing.T, mb *mailbox) {
+		run(t, python, "-c", `
+import errno, os, sys
+for ask in lambda: os.setxattr(sys.argv[1], "user.a", b"b"), lambda: os.getxattr(sys.argv[1], "user.a"), lambda: os.listxattr(sys.argv[1]):
+    try:
+        print(ask())
+    except OSError as e:
+        print(e.errno == errno.EOPNOTSUPP)
+`, mb.path).prints("True\nTrue\nTrue\n")
+	})
+}
