@@ -320,7 +320,9 @@ func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (unused *object,
 		return nil, syscall.EPERM
 	}
 	if from != to {
-		return nil, syscall.EXDEV
+		// Not EXDEV, rename(2), which makes mv(1) copy and remove: what the object
+		// holds would be gone.
+		return nil, syscall.EPERM
 	}
 	o, target := d.objects[oldName], d.objects[newName]
 	if o == nil {
@@ -388,10 +390,8 @@ func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.Ent
 	}
 	e, ok := n.entry.(*file)
 	switch {
-	case !ok, e.object == nil, !e.object.outlivesName():
+	case !ok, e.object == nil, !e.object.outlivesName(), e.object.kind != d:
 		return fuse.EPERM
-	case e.object.kind != d:
-		return status(syscall.EXDEV)
 	}
 	if errno := validName(name); errno != 0 {
 		return status(errno)

@@ -31,7 +31,7 @@ type folder struct {
 	move   func(f *FS, d, to *folderDir, uid uint32, name string) syscall.Errno
 
 	// What rename(2) does between d and a directory of objects, with the names there;
-	// EXDEV out of it and EPERM into it if they are nil. No lock is held.
+	// EPERM if they are nil. No lock is held.
 	leave func(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string) syscall.Errno
 	adopt func(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string) syscall.Errno
 }
@@ -155,18 +155,17 @@ func (f *FS) left(d *folderDir, name string) {
 	d.ctime = time.Now()
 }
 
-// moveMember is the rename(2) of a member of from. EXDEV makes mv(1) copy and remove.
+// moveMember is the rename(2) of a member of from. What cannot be is EPERM and never
+// EXDEV, which makes mv(1) copy and remove: the message would be gone.
 func (f *FS) moveMember(in *fuse.RenameIn, from *folderDir, name, newName string) syscall.Errno {
 	to := f.folderAt(in.Newdir)
 	switch {
 	case in.Flags&^renameNoReplace != 0:
 		return syscall.EINVAL
-	case from.folder.move == nil, to != nil && to.folder != from.folder:
-		return syscall.EPERM
 	case to == nil && from.folder.leave != nil:
 		return from.folder.leave(f, in, from, name, newName)
-	case to == nil:
-		return syscall.EXDEV
+	case from.folder.move == nil, to == nil, to.folder != from.folder:
+		return syscall.EPERM
 	}
 	return from.folder.move(f, from, to, in.Caller.Uid, name)
 }

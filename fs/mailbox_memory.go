@@ -112,7 +112,7 @@ func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string
 // and what has that name there, nil if nothing does. FS.mu is held.
 func (f *FS) receivable(in *fuse.RenameIn, d *folderDir, name, newName string) (to *kindDir, target *object, errno syscall.Errno) {
 	if to, errno = f.kindDirAt(in.Newdir); errno != 0 || to.p.kind != segmentKind {
-		return nil, nil, syscall.EXDEV
+		return nil, nil, syscall.EPERM
 	}
 	if errno := d.mayTake(in.Uid, name); errno != 0 {
 		return nil, nil, errno

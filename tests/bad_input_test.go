@@ -258,23 +258,6 @@ func TestSizeLimitsAreExact(t *testing.T) {
 	})
 }
 
-func TestRenameAcrossKindsIsEXDEV(t *testing.T) {
-	t.Parallel()
-	m := mount(t)
-	mb := m.mailbox(t, flat, "jobs")
-	entries, err := os.ReadDir(m.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		if kind := entry.Name(); kind != "mailboxes" && kind != ".ipcfs" {
-			does(t, "rename "+mb.path+" "+m.path(kind, "jobs"), "EXDEV")
-		}
-	}
-	// Out of the mount it is EXDEV by the kernel's own decision; mv then copies, which receives.
-	does(t, "rename "+mb.path+" "+t.TempDir()+"/jobs", "EXDEV")
-}
-
 func TestThereAreNoExtendedAttributes(t *testing.T) {
 	t.Parallel()
 	inBothShapes(t, func(t *testing.T, mb *mailbox) {

@@ -334,13 +334,13 @@ locked EBUSY
 two names EBUSY EBUSY
 directory EISDIR EPERM
 nothing ENOENT ENOENT ENOENT
-elsewhere EPERM EPERM EXDEV
+elsewhere EPERM EPERM EPERM
 exchange -1 ENOENT
 sent ESTALE 0 0
 name EINVAL
 name ENAMETOOLONG
 name EINVAL
-across EXDEV EXDEV
+across EPERM EPERM
 taken EEXIST 12288
 taken EISDIR ['1']
 replaced 5000 12288 0 20480
@@ -527,8 +527,8 @@ func TestZeroCopyIsTraced(t *testing.T) {
 	c := cli(t, "rename "+s+" "+x+"/x", "rename "+x+"/1 "+m.path("mailboxes", "flat.d", "messages")+"/1",
 		"rename "+m.path("mailboxes", "flat.d", "messages")+"/1 "+m.path("pipes", "x"), "rename "+m.path("mailboxes", "flat.d", "messages")+"/1 "+s,
 		"open "+s+" rdonly", "rename "+s+" "+x+"/x")
-	c.prints("ok\nok\nEXDEV\nok\nok\nEBUSY\n")
-	for _, want := range []string{"segments/s 0 ok", "mailboxes/jobs/messages/1 0 ok", "mailboxes/flat.d/messages/1 0 EXDEV",
+	c.prints("ok\nok\nEPERM\nok\nok\nEBUSY\n")
+	for _, want := range []string{"segments/s 0 ok", "mailboxes/jobs/messages/1 0 ok", "mailboxes/flat.d/messages/1 0 EPERM",
 		"mailboxes/flat.d/messages/1 0 ok", "segments/s 0 EBUSY"} {
 		line := tr.next()
 		for !strings.Contains(line, " rename ") {
