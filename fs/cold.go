@@ -178,7 +178,7 @@ func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.
 			return errno
 		}
 	}
-	h.opener = callerOf(in.Caller)
+	h.opener.Caller = callerOf(in.Caller)
 	out.Fh, out.OpenFlags, out.BackingID = h.fh, flags, h.backing
 	return 0
 }

@@ -135,12 +135,8 @@ type objectDir struct {
 func (d *objectDir) attr(out *fuse.Attr) {
 	o := d.object
 	if o.flat {
-		// The control directory is owned like its object and may be searched by
-		// whoever may read or write the object.
-		i := o.file.base()
-		out.Uid, out.Gid = i.uid, i.gid
-		perm := i.mode & 0o777
-		out.Mode = fuse.S_IFDIR | perm&0o444 | (perm&0o444)>>2 | (perm&0o222)>>1
+		a := o.access()
+		out.Uid, out.Gid, out.Mode = a.uid, a.gid, fuse.S_IFDIR|a.mode
 	} else {
 		held := o.held()
 		out.Size = uint64(held.Bytes)

@@ -59,8 +59,8 @@ type handle struct {
 	attached bool           // it uses the memory of a segment
 	changed  objects.Time   // when what was there had changed last when poll(2) was told; guarded by object.mu
 
-	opener  objects.Caller // shown with the close, for which nobody stands
-	backing int32          // the kernel's number for the segment's memory, 0 if it goes through us
+	opener  identity // of the process that has opened it
+	backing int32    // the kernel's number for the segment's memory, 0 if it goes through us
 
 	// next is the offset at which a read(2) of a stream goes on that is too long for
 	// one READ, 0 if none does. On an unseekable file each begins at 0 (stream_open).
@@ -169,6 +169,9 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 		return
 	}
 	k.handle.Process = leader(in.Pid)
+	if k.handle.file.spec.list != nil && in.Uid != 0 && in.Uid != f.cfg.Uid {
+		k.handle.opener.groups = supplementary(in.Pid)
+	}
 	f.submit(k)
 }
 
@@ -210,7 +213,7 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) sys
 			return errno
 		}
 	}
-	h.opener = callerOf(caller)
+	h.opener.Caller = callerOf(caller)
 	k.handle, k.object, k.openFlags = h, e.object, open
 	k.Op, k.Handle, k.Caller = e.spec.opening(), &h.Handle, callerOf(caller)
 	k.Nonblock = flags&syscall.O_NONBLOCK != 0
@@ -262,7 +265,7 @@ func (f *FS) close(h *handle) {
 	f.finish(done)
 	f.wake(wake)
 	if o != &f.trace.object {
-		f.noteFor(o, h.opener, objects.Close.String(), 0, 0)
+		f.noteFor(o, h.opener.Caller, objects.Close.String(), 0, 0)
 	}
 }
 
@@ -413,6 +416,14 @@ func (f *FS) set(h *handle, c objects.Caller, data []byte) syscall.Errno {
 	return h.file.spec.set(f, h.file.object, c, trimValue(data))
 }
 
+// show is what h shows to who has opened it.
+func (h *handle) show(f *FS) []byte {
+	if list := h.file.spec.list; list != nil {
+		return list(f, &h.opener)
+	}
+	return h.file.spec.show(f, h.file.object)
+}
+
 // readText reads a control file. What it shows is fixed by the read at offset 0, so
 // that a reader with a small buffer sees one consistent text.
 func (h *handle) readText(f *FS, offset uint64, size uint32) []byte {
@@ -420,7 +431,7 @@ func (h *handle) readText(f *FS, offset uint64, size uint32) []byte {
 	text := h.text
 	f.handlesMu.RUnlock()
 	if text == nil || offset == 0 && !h.file.spec.fixed {
-		fresh := h.file.spec.show(f, h.file.object)
+		fresh := h.show(f)
 		text = &fresh
 		f.handlesMu.Lock()
 		h.text = text

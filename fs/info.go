@@ -23,11 +23,11 @@ func (f *FS) infoDir(now time.Time) *staticDir {
 	d := newStaticDir(infoIno, 0o755, f.cfg, now)
 	for i, s := range []spec{
 		{name: "version", show: func(f *FS, _ *object) []byte { return []byte("ipcfs " + f.cfg.Version + "\n") }},
-		{name: "objects", show: func(f *FS, _ *object) []byte { return f.showObjects() }},
-		{name: "waiters", show: func(f *FS, _ *object) []byte { return f.showAllWaiters() }},
-		{name: "owners", show: func(f *FS, _ *object) []byte { return f.showAllOwners() }},
+		{name: "objects", list: (*FS).showObjects},
+		{name: "waiters", list: (*FS).showAllWaiters},
+		{name: "owners", list: (*FS).showAllOwners},
 		{name: "stat", show: func(f *FS, _ *object) []byte { return f.showMountStat() }},
-		{name: "metrics", show: func(f *FS, _ *object) []byte { return f.showMetrics() }},
+		{name: "metrics", list: (*FS).showMetrics},
 		{name: "limits", mode: 0o200, show: func(f *FS, _ *object) []byte { return f.showLimits() }, set: setLimits},
 	} {
 		d.add(s.name, &file{
@@ -45,13 +45,13 @@ type placed struct {
 	path string
 }
 
-// allObjects lists every object, sorted by path.
-func (f *FS) allObjects() []placed {
+// allObjects lists every object that who may see, sorted by path.
+func (f *FS) allObjects(who *identity) []placed {
 	f.mu.Lock()
 	var l []placed
 	for _, d := range f.kinds {
 		for name, o := range d.objects {
-			if name == o.name { // not an alias
+			if name == o.name && f.visible(o, who) { // else it is an alias, or hidden
 				l = append(l, placed{o, o.path()})
 			}
 		}
@@ -74,9 +74,9 @@ func KindIn(dir string) string {
 
 // showObjects gives a line for each object: path, shape, mode, uid, gid, messages,
 // bytes and requests waiting, then its policies as NAME=VALUE.
-func (f *FS) showObjects() []byte {
+func (f *FS) showObjects(who *identity) []byte {
 	var b []byte
-	for _, o := range f.allObjects() {
+	for _, o := range f.allObjects(who) {
 		f.mu.Lock()
 		i, shape := *o.entry().base(), "directory"
 		if o.flat {
@@ -112,9 +112,9 @@ func (f *FS) showObjects() []byte {
 // of flock(2) or fcntl(2) follow, with the path of the file, and at the end of the
 // line what they want: type, first and last byte, and for whom: a number that is the
 // same for locks that do not exclude each other.
-func (f *FS) showAllWaiters() []byte {
+func (f *FS) showAllWaiters(who *identity) []byte {
 	var b []byte
-	for _, o := range f.allObjects() {
+	for _, o := range f.allObjects(who) {
 		for _, w := range f.waiters(o.object) {
 			b = fmt.Appendf(b, "%s %s\n", escapeSpace(o.path), w)
 		}
@@ -122,7 +122,7 @@ func (f *FS) showAllWaiters() []byte {
 	for _, w := range f.waiters(&f.trace.object) {
 		b = fmt.Appendf(b, "%s/trace %s\n", infoName, w)
 	}
-	for _, l := range f.lockedFiles() {
+	for _, l := range f.lockedFiles(who) {
 		l.table.mu.Lock()
 		var wanted []objects.FileLock
 		for r := range l.table.t.Waiters() {
@@ -139,16 +139,16 @@ func (f *FS) showAllWaiters() []byte {
 // showAllOwners gives a line for each unit of a semaphore and each lock that is held
 // anywhere: path, pid, uid, command, operation, seconds held, and of file locks what
 // showAllWaiters gives.
-func (f *FS) showAllOwners() []byte {
+func (f *FS) showAllOwners(who *identity) []byte {
 	var b []byte
-	for _, o := range f.allObjects() {
+	for _, o := range f.allObjects(who) {
 		for _, owner := range f.owners(o.object) {
 			pid, command := process(owner.Caller.Pid)
 			b = fmt.Appendf(b, "%s %d %d %s %s %.1f\n", escapeSpace(o.path), pid, owner.Caller.Uid, command, objects.Hold,
 				float64(f.now()-owner.Since)/1e9)
 		}
 	}
-	for _, l := range f.lockedFiles() {
+	for _, l := range f.lockedFiles(who) {
 		l.table.mu.Lock()
 		held := slices.Collect(l.table.t.Owners())
 		l.table.mu.Unlock()
@@ -164,8 +164,9 @@ type lockedFile struct {
 	table *lockTable
 }
 
-// lockedFiles lists the tables of locks that have been used, sorted by path.
-func (f *FS) lockedFiles() []lockedFile {
+// lockedFiles lists the tables of locks that have been used, of what who may see,
+// sorted by path.
+func (f *FS) lockedFiles(who *identity) []lockedFile {
 	var l []lockedFile
 	add := func(path string, e *file) {
 		if e == nil {
@@ -175,7 +176,7 @@ func (f *FS) lockedFiles() []lockedFile {
 			l = append(l, lockedFile{path, "flock", &locks.flock}, lockedFile{path, "fcntl", &locks.posix})
 		}
 	}
-	all := f.allObjects()
+	all := f.allObjects(who)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, o := range all {

@@ -102,14 +102,14 @@ func label(name, value string) string {
 func seconds(t objects.Time) string { return strconv.FormatFloat(float64(t)/1e9, 'g', -1, 64) }
 
 // showMetrics is .ipcfs/metrics: Prometheus' text format, version 0.0.4.
-func (f *FS) showMetrics() []byte {
+func (f *FS) showMetrics(who *identity) []byte {
 	var m metrics
 	m.family("ipcfs_build_info", "gauge", "Always 1; the version is in the label.").add("", "{"+label("version", f.cfg.Version)+"}", "1")
 	for line := range strings.Lines(string(f.showMountStat())) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		m.family("ipcfs_mount_"+name, "gauge", "What .ipcfs/stat shows as "+name+".").add("", "", value)
 	}
-	for _, o := range f.allObjects() {
+	for _, o := range f.allObjects(who) {
 		object := label("object", o.path)
 		kind := o.kind.p.kind
 		o.mu.Lock()

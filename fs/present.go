@@ -73,6 +73,9 @@ type spec struct {
 	// of its own. It has one node.
 	memory bool
 
+	// list is the show of a file of .ipcfs: of what who may see.
+	list func(f *FS, who *identity) []byte
+
 	then func(f *FS, o *object)                                               // as in presentation
 	show func(f *FS, o *object) []byte                                        // what a read gives
 	set  func(f *FS, o *object, c objects.Caller, value string) syscall.Errno // what a write does
@@ -89,7 +92,7 @@ func (s *spec) opening() objects.Op {
 	return objects.Open
 }
 
-func (s *spec) readable() bool { return s.read != 0 || s.show != nil }
+func (s *spec) readable() bool { return s.read != 0 || s.show != nil || s.list != nil }
 func (s *spec) writable() bool { return s.write != 0 || s.set != nil }
 
 var registered []presentation
