@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -42,6 +43,21 @@ func (f *FS) traceFile(ino uint64, d *staticDir, now time.Time) *file {
 		object: &f.trace.object,
 		spec:   &spec{name: "trace", read: objects.Read},
 	}
+}
+
+// TracedOperations are the words by which trace lines name operations, sorted.
+func TracedOperations() []string {
+	words := []string{"create", "destroy", "fcntl", "flock", "remove", "rename", "unlock"}
+	for _, k := range objects.Kinds() {
+		for _, op := range k.Ops {
+			words = append(words, op.String())
+		}
+		for _, policy := range k.Policies {
+			words = append(words, "set-"+policy)
+		}
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 // tracing reports whether somebody reads the trace.

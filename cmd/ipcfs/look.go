@@ -30,18 +30,14 @@ func atMostOneDirectory(cmd *cobra.Command, args []string) error {
 	return oneDirectory(cmd, args)
 }
 
-// mountArgument is the mountpoint that args name, or the one ipcfs mount there is.
+// mountArgument is the mountpoint that args name, by itself or by a path inside. Without
+// an argument it is that of the working directory, or the one ipcfs mount there is.
 func mountArgument(args []string) (string, error) {
 	if len(args) > 0 {
-		dir := args[0]
-		m, found, err := fusedev.Find(dir)
-		switch {
-		case err != nil:
-			return "", fmt.Errorf("%s: %w", dir, err)
-		case !found || m.Type != fusedev.FSType:
-			return "", fmt.Errorf("%s: no ipcfs is mounted there", dir)
-		}
-		return dir, wholeMount(dir)
+		return mountOf(args[0])
+	}
+	if m, err := fusedev.Containing("."); err == nil && m.Type == fusedev.FSType {
+		return m.Dir, wholeMount(m.Dir)
 	}
 	mounts, err := fusedev.Mounts()
 	if err != nil {
@@ -68,6 +64,37 @@ func mountArgument(args []string) (string, error) {
 		return "", dead
 	}
 	return "", errors.New("no ipcfs is mounted")
+}
+
+// mountOf is the mountpoint of the ipcfs that path is on.
+func mountOf(path string) (string, error) {
+	m, err := fusedev.Containing(path)
+	if errors.Is(err, unix.ENOTDIR) {
+		m, err = fusedev.Containing(filepath.Dir(path))
+	}
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s: %w", path, err)
+	case m.Type != fusedev.FSType:
+		return "", fmt.Errorf("%s: no ipcfs is mounted there", path)
+	}
+	return m.Dir, wholeMount(m.Dir)
+}
+
+// completeMounts completes the one argument DIR of a command.
+func completeMounts(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var dirs []string
+	if mounts, err := fusedev.Mounts(); err == nil && len(args) == 0 {
+		for _, m := range mounts {
+			dirs = append(dirs, m.Dir)
+		}
+	}
+	return dirs, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeOnMounts completes a flag whose value is a mountpoint.
+func completeOnMounts(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	return completeMounts(cmd, nil, typed)
 }
 
 // wholeMount is nil if dir is the root of a living mount.

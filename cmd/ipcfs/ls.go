@@ -25,6 +25,7 @@ be left out where one ipcfs is mounted. --json has every policy.`,
 		Args:    atMostOneDirectory,
 
 		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     completeMounts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := ls(cmd, args, asJSON); err != nil {
 				return fmt.Errorf("ls: %w", err)

@@ -22,7 +22,7 @@ func main() {
 // run is main with its surroundings as arguments; it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
 	root := rootCommand()
-	root.SetArgs(args)
+	root.SetArgs(asMountHelper(root, args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.Execute()
@@ -54,8 +54,9 @@ poll, from any language.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{cmd.CommandPath(), err}
+		return usageError{cmd.CommandPath(), badValue(err)}
 	})
+	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(
 		mountCommand(),
 		umountCommand(),
@@ -78,6 +79,47 @@ poll, from any language.`,
 		}
 	}
 	return root
+}
+
+// helpCommand is "ipcfs help COMMAND".
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:               "help [COMMAND]",
+		Short:             "Print the help of a command",
+		ValidArgsFunction: completeCommands,
+		Args:              cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			asked, rest, err := root.Find(args)
+			if err != nil || asked == root && len(rest) > 0 {
+				return usageError{root.CommandPath(), fmt.Errorf("help: unknown command %q", args[0])}
+			}
+			return asked.Help()
+		},
+	}
+}
+
+func completeCommands(cmd *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		for _, c := range cmd.Root().Commands() {
+			if c.IsAvailableCommand() {
+				words = append(words, c.Name()+"\t"+c.Short)
+			}
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// badValue says of a flag's bad value what was expected, in words of the command line's.
+func badValue(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	expected, ok := map[string]string{"duration": "no duration, as 500ms or 2s", "bool": "neither true nor false"}[bad.GetFlag().Value.Type()]
+	if !ok {
+		expected = "no number"
+	}
+	return fmt.Errorf("--%s: %q is %s", bad.GetFlag().Name, bad.GetValue(), expected)
 }
 
 // givenFlags lists the flags on the command line of cmd.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,6 +62,9 @@ where NAME is DIR as systemd-escape --path writes it: /tmp/ipc is tmp-ipc.`,
 			}
 			report, daemon := daemonReport()
 			dir, err := fusedev.Resolve(args[0])
+			if err == nil && !daemon {
+				warnOfFiles(cmd.ErrOrStderr(), dir)
+			}
 			switch {
 			case err != nil:
 				dir = args[0]
@@ -88,6 +93,30 @@ where NAME is DIR as systemd-escape --path writes it: /tmp/ipc is tmp-ipc.`,
 		panic(err) // the flag is defined above
 	}
 	return cmd
+}
+
+// warnOfFiles says so if the mount will hide what is in dir, as mount(8) lets it. A
+// directory that cannot be read is a dead mount, say, and nothing is known of it.
+func warnOfFiles(w io.Writer, dir string) {
+	if _, mounted, err := fusedev.Find(dir); mounted || err != nil {
+		return
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		fmt.Fprintf(w, "ipcfs: mount %s: is not empty: what is in it stays hidden until the umount\n", dir)
+	}
+}
+
+// asMountHelper turns the command line by which mount.fuse3(8) mounts a filesystem of
+// type fuse.ipcfs, "ipcfs SOURCE DIR [-o OPTIONS]", into that of the command mount.
+func asMountHelper(root *cobra.Command, args []string) []string {
+	if len(args) < 2 || strings.HasPrefix(args[0], "-") || !filepath.IsAbs(args[1]) {
+		return args
+	}
+	if cmd, _, err := root.Find(args[:1]); err == nil && cmd != root {
+		return args
+	}
+	mount := append([]string{"mount"}, args[2:]...)
+	return append(mount, "-o", "fsname="+args[0], "--", args[1])
 }
 
 func completeOptions(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {

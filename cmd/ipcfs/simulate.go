@@ -83,6 +83,10 @@ is 1 if the outcome is not what the scenario expects.`,
 	f.BoolVar(&calibrated, "calibrate", false, "measure what they cost on this machine, beside what the counts predict; with --on also an ipcfs mailbox")
 	f.StringVar(&on, "on", "", "run it with real processes on the ipcfs mounted at `DIR`")
 	f.DurationVar(&time, "time", live.DefaultTime, "end a run with --on that goes on after `DURATION`")
+	if err := cmd.RegisterFlagCompletionFunc("on", completeOnMounts); err != nil {
+		panic(err) // the flag is defined above
+	}
+	cmd.ValidArgsFunction = completeScenarios
 	cmd.MarkFlagsMutuallyExclusive("seed", "explore")
 	cmd.MarkFlagsMutuallyExclusive("on", "explore")
 	cmd.MarkFlagsMutuallyExclusive("json", "svg")
@@ -100,8 +104,20 @@ func readScenario(name string, stdin io.Reader) (file string, text []byte, err e
 		if shipped, ok := kernelsim.ShippedNamed(name); ok {
 			return name, shipped, nil
 		}
+		err = fmt.Errorf("simulate: %s: no such file, and no scenario of that name comes with the program: --list names them", name)
 	}
 	return name, text, err
+}
+
+// completeScenarios offers the scenarios that come with the program, beside files.
+func completeScenarios(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for _, s := range kernelsim.Shipped() {
+		names = append(names, s.Name+"\t"+s.Title)
+	}
+	return names, cobra.ShellCompDirectiveDefault
 }
 
 func listScenarios(w io.Writer) error {

@@ -25,6 +25,7 @@ rate; / asks for a part of the names to show; q ends it.`,
 		Args:    atMostOneDirectory,
 
 		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     completeMounts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if every <= 0 {
 				return usageError{cmd.CommandPath(), fmt.Errorf("top: every %v is too often", every)}

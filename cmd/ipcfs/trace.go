@@ -8,11 +8,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"ipcfs/fs"
 )
 
 func traceCommand() *cobra.Command {
@@ -28,9 +31,13 @@ process has waited. A line "lost N" stands for N that came too fast.`,
 		Args:    atMostOneDirectory,
 
 		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     completeMounts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := path.Match(t.object, ""); err != nil {
 				return usageError{cmd.CommandPath(), fmt.Errorf("trace: bad pattern %q", t.object)}
+			}
+			if words := fs.TracedOperations(); t.op != "" && !slices.Contains(words, t.op) {
+				return usageError{cmd.CommandPath(), fmt.Errorf("trace: no operation is called %q: one of %s", t.op, strings.Join(words, " "))}
 			}
 			dir, err := mountArgument(args)
 			if err == nil {
@@ -46,6 +53,9 @@ process has waited. A line "lost N" stands for N that came too fast.`,
 	f.StringVar(&t.object, "object", "", "only objects whose path matches the pattern, as mailboxes/j*")
 	f.Uint32Var(&t.pid, "pid", 0, "only operations of this process")
 	f.StringVar(&t.op, "op", "", "only this operation, as send")
+	if err := cmd.RegisterFlagCompletionFunc("op", cobra.FixedCompletions(fs.TracedOperations(), cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag is defined above
+	}
 	return cmd
 }
 

@@ -28,15 +28,7 @@ too, with EIDRM for whoever is blocked, send SIGTERM to the daemon instead.`,
 		Args:    oneDirectory,
 
 		DisableFlagsInUseLine: true,
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			var dirs []string
-			if mounts, err := fusedev.Mounts(); err == nil && len(args) == 0 {
-				for _, m := range mounts {
-					dirs = append(dirs, m.Dir)
-				}
-			}
-			return dirs, cobra.ShellCompDirectiveNoFileComp
-		},
+		ValidArgsFunction:     completeMounts,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := umount(args[0], lazy); err != nil {
 				return fmt.Errorf("umount %s: %w", args[0], err)

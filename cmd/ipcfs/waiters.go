@@ -27,6 +27,7 @@ something that anybody may send. --dot draws processes and objects for graphviz.
 		Args:    atMostOneDirectory,
 
 		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     completeMounts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			write := writeWaiters
 			switch {

@@ -20,7 +20,8 @@ const (
 	subtype  = "ipcfs"
 	device   = "/dev/fuse"
 	helper   = "fusermount3"
-	helperFD = 3 // the first of exec.Cmd.ExtraFiles
+	mtab     = "/etc/mtab" // mount(8)
+	helperFD = 3           // the first of exec.Cmd.ExtraFiles
 
 	// MaxRead is the longest READ the kernel may send, in bytes: max_read, fuse.rst.
 	MaxRead = 1 << 20
@@ -301,6 +302,8 @@ func helperFault(said string, err error) error {
 		return fault{"option allow_other is root's unless /etc/fuse.conf has a line user_allow_other", unix.EPERM}
 	case strings.Contains(said, unix.EBUSY.Error()), strings.Contains(said, "Device or resource busy"):
 		return unix.EBUSY
+	case strings.Contains(said, mtab) && strings.Contains(said, "No such file"):
+		return fault{mtab + " is missing, by which " + helper + " knows whose mount it is: root can make it with ln -s /proc/self/mounts " + mtab, unix.ENOENT}
 	case said == "":
 		return fmt.Errorf("%s: %w", helper, err)
 	case strings.Contains(said, device) && strings.Contains(said, "Permission denied"):
