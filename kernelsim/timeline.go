@@ -129,12 +129,14 @@ func (e Event) sent() string {
 	return fmt.Sprintf(" %q", e.Request.Data)
 }
 
-// After notes the state after a step.
+// After notes the state after a step. To stop is no step: what was noted of the last one
+// is noted anew.
 func (l *Timeline) After(k *Kernel) {
 	if len(l.Rows) == 0 || l.Rows[len(l.Rows)-1].Step != k.steps {
 		return // nothing to be seen
 	}
 	row := &l.Rows[len(l.Rows)-1]
+	row.Processes, row.Objects = nil, nil
 	for _, p := range k.processes {
 		s := ProcessState{Name: p.Name, Pid: p.Pid(), State: p.state.String()}
 		if n := p.WaitsFor(); n != nil {
