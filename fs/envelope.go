@@ -29,7 +29,10 @@ func body(m *objects.Message) (data []byte, ok bool) {
 
 // envelope is what the file of that name gives for a message: one line of JSON.
 func envelope(m *objects.Message) []byte {
-	pid, _ := process(m.Sender.Pid)
+	type person struct {
+		Pid uint32 `json:"pid"`
+		Uid uint32 `json:"uid"`
+	}
 	line := struct {
 		Seq      uint64  `json:"seq"`
 		Priority uint8   `json:"priority"`
@@ -39,6 +42,7 @@ func envelope(m *objects.Message) []byte {
 		Pid      uint32  `json:"pid"`
 		Uid      uint32  `json:"uid"`
 		Gid      uint32  `json:"gid"`
+		Writer   *person `json:"writer,omitempty"`
 		Size     int64   `json:"size"`
 		Body     *string `json:"body,omitempty"`
 		Base64   []byte  `json:"body_base64,omitempty"`
@@ -46,8 +50,11 @@ func envelope(m *objects.Message) []byte {
 	}{
 		Seq: m.Seq, Priority: m.Priority, Urgent: m.Urgent, Topic: m.Topic,
 		Sent: timestamp(m.Sent),
-		Pid:  pid, Uid: m.Sender.Uid, Gid: m.Sender.Gid, Size: m.Size(),
+		Pid:  leader(m.Sender.Pid), Uid: m.Sender.Uid, Gid: m.Sender.Gid, Size: m.Size(),
 		Returned: m.Deliveries,
+	}
+	if w := m.Writer(); w != nil {
+		line.Writer = &person{leader(w.Pid), w.Uid}
 	}
 	switch data, ok := body(m); {
 	case !ok:

@@ -295,6 +295,22 @@ func callerOf(c fuse.Caller) objects.Caller {
 	return objects.Caller{Pid: c.Pid, Uid: c.Uid, Gid: c.Gid}
 }
 
+// callerFor is the thread c with the identity of who has opened h: whoever opened a file
+// answers for what is done through it. A program that is run as root writes what it is
+// told to wherever its standard error goes, and knows nothing of it.
+func (h *handle) callerFor(c fuse.Caller) objects.Caller {
+	return objects.Caller{Pid: c.Pid, Uid: h.opener.Uid, Gid: h.opener.Gid}
+}
+
+// identify fills in who makes the request r through h.
+func (h *handle) identify(r *objects.Request, c fuse.Caller) {
+	r.Caller = h.callerFor(c)
+	if c.Uid != h.opener.Uid {
+		own := callerOf(c)
+		r.Deputy = &own
+	}
+}
+
 // ServeRead implements fusedev.Handler.
 func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 	h := f.handleFor(in.Fh)
@@ -318,7 +334,8 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 		return
 	}
 	k := newCall(f, c, h, in.Unique, replyData)
-	k.Op, k.Caller = s.read, callerOf(in.Caller)
+	k.Op = s.read
+	h.identify(&k.Request, in.Caller)
 	k.Size, k.Offset = int(in.Size), int64(in.Offset)
 	if s.memory {
 		f.readMemory(k)
@@ -344,7 +361,7 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 	}
 	s := h.file.spec
 	if s.write == 0 {
-		switch errno := f.set(h, callerOf(in.Caller), data); {
+		switch errno := f.set(h, h.callerFor(in.Caller), data); {
 		case errno != 0:
 			c.Reply(in.Unique, errno)
 		case s.then != nil:
@@ -359,7 +376,8 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 		return
 	}
 	k := newCall(f, c, h, in.Unique, replyWrite)
-	k.Op, k.Caller = s.write, callerOf(in.Caller)
+	k.Op = s.write
+	h.identify(&k.Request, in.Caller)
 	k.Data, k.Offset = data, int64(in.Offset)
 	if s.stream {
 		k.Keep = f.keep

@@ -59,14 +59,14 @@ func (f *FS) table(h *handle, flags uint32) *lockTable {
 // lockTypes maps F_RDLCK, F_WRLCK and F_UNLCK.
 var lockTypes = [...]objects.LockType{syscall.F_RDLCK: objects.Shared, syscall.F_WRLCK: objects.Exclusive, syscall.F_UNLCK: objects.Unlock}
 
-func lockOf(in *fuse.LkIn) objects.FileLock {
+func lockOf(h *handle, in *fuse.LkIn) objects.FileLock {
 	return objects.FileLock{
 		Type:  lockTypes[in.Lk.Typ],
 		Start: in.Lk.Start,
 		End:   in.Lk.End,
 		Owner: in.Owner,
 		Pid:   in.Lk.Pid,
-		Uid:   in.Uid,
+		Uid:   h.opener.Uid,
 	}
 }
 
@@ -79,7 +79,7 @@ func (f *FS) ServeGetlk(c *fusedev.Conn, in *fuse.LkIn) {
 	}
 	l := f.table(h, in.LkFlags)
 	l.mu.Lock()
-	holder, blocked := l.t.Blocker(lockOf(in))
+	holder, blocked := l.t.Blocker(lockOf(h, in))
 	l.mu.Unlock()
 	out := fuse.LkOut{Lk: fuse.FileLock{Typ: syscall.F_UNLCK}}
 	if blocked {
@@ -99,9 +99,9 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 		return
 	}
 	l := f.table(h, in.LkFlags)
-	lock := lockOf(in)
+	lock := lockOf(h, in)
 	k := &call{fs: f, conn: c, handle: h, locks: l, unique: in.Unique}
-	k.Op, k.Caller, k.Lock, k.Nonblock = objects.Lock, callerOf(in.Caller), &lock, !wait
+	k.Op, k.Caller, k.Lock, k.Nonblock = objects.Lock, h.callerFor(in.Caller), &lock, !wait
 	k.Tag = k
 	l.mu.Lock()
 	if l == f.table(h, 0) && lock.Type != objects.Unlock {

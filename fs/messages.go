@@ -29,17 +29,22 @@ func (o *object) message(name string) *objects.Message {
 }
 
 // messageFile is a file as its sender left it: theirs, and of the time it was sent. Who
-// may search the folder may read it.
+// may search the folder may read it. ls(1) shows the set-user-ID bit of one that was
+// written by another user than the one it belongs to; it cannot be executed.
 func messageFile(o *object, name string) *spec {
 	m := o.message(name)
 	if m == nil {
 		return nil
 	}
-	sender, sent, size := m.Sender, time.Unix(0, int64(m.Sent)), uint64(m.Size())
+	sender, deputy := m.Sender, m.Writer() != nil
+	sent, size := time.Unix(0, int64(m.Sent)), uint64(m.Size())
 	return &spec{
 		mode: 0o444,
 		attr: func(out *fuse.Attr) {
 			out.Uid, out.Gid, out.Size = sender.Uid, sender.Gid, size
+			if deputy {
+				out.Mode |= syscall.S_ISUID // with another user's rights than its own
+			}
 			out.SetTimes(&sent, &sent, &sent)
 		},
 		lives: func(o *object) bool { return o.message(name) != nil },

@@ -157,8 +157,9 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	if !ok {
 		return status(syscall.EOPNOTSUPP)
 	}
-	errno := f.submitNow(h.file.object, op, callerOf(in.Caller), int64(in.Offset), int(in.Length))
-	f.noteFor(h.file.object, callerOf(in.Caller), op.String(), 0, errno)
+	c := h.callerFor(in.Caller)
+	errno := f.submitNow(h.file.object, op, c, int64(in.Offset), int(in.Length))
+	f.noteFor(h.file.object, c, op.String(), 0, errno)
 	return status(errno)
 }
 

@@ -51,7 +51,7 @@ func TestLawsFindBugsInTheSource(t *testing.T) {
 		{"a lease does not run out", "mailbox_lease.go", "s.ends == 0 || now < s.ends {", "s.ends >= 0 {"},
 		{"the lease of the dead stays", "mailbox_lease.go", "\t\tb.endLease(now, h, &done)\n\t\th.kept", "\t\th.kept"},
 		{"a returned lease is not counted", "mailbox_lease.go", "b.redelivered++\n\tb.returned", "b.returned"},
-		{"an acknowledged message returns", "mailbox_lease.go", "\t\tb.received++\n\t\tb.certify(now, m, Received, r.Caller, &done)\n", "\t\tb.received++\n\t\tb.returned(now, m, &done)\n"},
+		{"an acknowledged message returns", "mailbox_lease.go", "\t\tb.received++\n\t\tb.certify(now, m, Received, r.principal(), &done)\n", "\t\tb.received++\n\t\tb.returned(now, m, &done)\n"},
 		{"a dead letter stays", "mailbox_lease.go", "b.dead.push(m, 0)\n\t\treturn", "_ = m"},
 		{"a receipt comes before its message is received", "mailbox_receipt.go", "s.last, s.pending, s.receipt = m, true, nil", "s.last, s.pending, s.receipt = m, false, nil"},
 		{"late waits push in", "semaphore.go", "if s.waiting.empty() && r.units <= s.value {", "if r.units <= s.value {"},

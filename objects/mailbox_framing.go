@@ -71,6 +71,7 @@ func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 			}
 			r.begun = uint32(len(m.Data))
 			m.Data = append(m.Data, piece...)
+			m.writtenBy(r)
 		}
 		r.rest = r.rest[n:]
 		if ends {
@@ -192,7 +193,7 @@ func (b *Mailbox) endBegun(now Time, h *Handle, killed bool, done *Finished) {
 		return
 	}
 	b.setBegun(h, nil)
-	m.extra = nil
+	m.forgo()
 	if killed {
 		m.refund(b.ledger)
 		return

@@ -86,7 +86,7 @@ func (b *Mailbox) settle(now Time, r *Request) Finished {
 		h.done()
 		m.refund(b.ledger)
 		b.received++
-		b.certify(now, m, Received, r.Caller, &done)
+		b.certify(now, m, Received, r.principal(), &done)
 	case "nack":
 		b.endLease(now, h, &done)
 	case "extend":

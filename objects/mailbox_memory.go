@@ -106,14 +106,14 @@ func (m *Message) part(from, n int) ([]byte, syscall.Errno) {
 // moved is m for another mailbox. Who still reads a copy in the first finds memory gone:
 // its lock is not the second's.
 func (m *Message) moved() *Message {
+	m.forgo()
 	if m.memory() == nil {
-		m.extra = nil
 		return m
 	}
 	other, p := *m, *m.memory()
 	p.storage, p.users = p.storage.Move(), 0
 	m.memory().storage, m.charged = nil, false
-	other.extra = &extra{memory: &p}
+	other.extra = &extra{memory: &p, writer: m.Writer()}
 	return &other
 }
 

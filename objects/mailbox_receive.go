@@ -32,7 +32,7 @@ func (b *Mailbox) deliver(now Time, r *Request, m *Message, done *Finished) {
 		return
 	}
 	b.received++
-	b.certify(now, m, Received, r.Caller, done)
+	b.certify(now, m, Received, r.principal(), done)
 	b.hand(now, r, m, done)
 	m.refund(b.ledger)
 }

@@ -185,7 +185,7 @@ func (b *Mailbox) give(now Time, r *Request, m *Message, done *Finished) {
 	r.Handle.dequeue(m)
 	m.share.got++
 	b.received++
-	b.certify(now, m, Received, r.Caller, done)
+	b.certify(now, m, Received, r.principal(), done)
 	b.hand(now, r, m, done)
 	b.settled(now, m, done)
 }

@@ -4,13 +4,14 @@ import "syscall"
 
 // compose makes the message that r sends, with data that it borrows.
 func compose(r *Request, data []byte) *Message {
-	m := &Message{Data: data, Sender: r.Caller, borrowed: true}
+	m := &Message{Data: data, Sender: r.principal(), borrowed: true}
 	if only := r.Handle.Only; only != nil {
 		only.label(m)
 	}
 	if r.Handle.seen().receipts != nil {
 		m.extra = &extra{wants: r.Handle}
 	}
+	m.writtenBy(r)
 	return m
 }
 

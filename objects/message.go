@@ -40,6 +40,7 @@ type Message struct {
 type extra struct {
 	memory *parcel // of a segment that was sent whole
 	wants  *Handle // a receipt of it
+	writer *Caller // who wrote it for its sender, nil if that was the sender
 }
 
 func (m *Message) memory() *parcel {
@@ -54,6 +55,37 @@ func (m *Message) wants() *Handle {
 		return nil
 	}
 	return m.extra.wants
+}
+
+// Writer is who wrote m through a descriptor that its sender had opened, nil if the
+// sender's user did.
+func (m *Message) Writer() *Caller {
+	if m.extra == nil {
+		return nil
+	}
+	return m.extra.writer
+}
+
+// writtenBy notes whose request r has written m, or has gone on with it.
+func (m *Message) writtenBy(r *Request) {
+	if r.Deputy == nil {
+		return
+	}
+	if m.extra == nil {
+		m.extra = new(extra)
+	}
+	m.extra.writer = r.Deputy
+}
+
+// forgo ends m's claim to a receipt.
+func (m *Message) forgo() {
+	switch {
+	case m.extra == nil:
+	case m.extra.memory == nil && m.extra.writer == nil:
+		m.extra = nil
+	default:
+		m.extra.wants = nil
+	}
 }
 
 // own copies borrowed data, so that the message may outlive the call.

@@ -45,7 +45,7 @@ var opNames = [...]string{Open: "open", Close: "close", Send: "send", Receive: "
 // String is the word the waiters file shows.
 func (op Op) String() string { return opNames[op] }
 
-// A Caller is the authenticated identity of the process behind a request.
+// A Caller is the authenticated identity behind a request.
 type Caller struct {
 	Pid, Uid, Gid uint32
 }
@@ -63,7 +63,11 @@ type Request struct {
 	// finishes with what there is, if only nothing, instead of waiting.
 	More bool
 
+	// Caller is the process that waits for the request, with the user and group of who
+	// opened the handle: who opened it answers for what is done through it. Deputy is
+	// the process's own identity if its user is another, nil otherwise.
 	Caller Caller
+	Deputy *Caller
 	Handle *Handle
 
 	// Size is how many bytes a receive or peek takes at most. Offset is the
@@ -123,6 +127,15 @@ type Request struct {
 type Buffer interface {
 	Hold() // as often as it is freed later, beside once for the Keep that gave it
 	Free()
+}
+
+// principal is who answers for r: the process that opened the handle where r is a
+// deputy's, the calling process otherwise.
+func (r *Request) principal() Caller {
+	if r.Deputy == nil {
+		return r.Caller
+	}
+	return Caller{Pid: r.Handle.Process, Uid: r.Caller.Uid, Gid: r.Caller.Gid}
 }
 
 // Parked reports whether r waits in an object.
