@@ -242,6 +242,7 @@ func (f *FS) showMountStat() []byte {
 		{"objects", used.Objects},
 		{"messages", used.Messages},
 		{"bytes", used.Bytes},
+		{"kept", used.kept()},
 		{"parked", int64(f.conn.Waiting())},
 		{"handles", int64(handles)},
 		{"nodes", int64(nodes)},

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,26 +16,73 @@ import (
 // them.
 const (
 	defaultMaxObjects = 1 << 20
-	// bytesPerMessage relates the limits: what a message costs the daemon besides
-	// its bytes, rounded up.
+	// bytesPerMessage and bytesPerObject are what a message, beside its bytes, and an
+	// object cost the daemon, rounded up: see BenchmarkMemory in tests.
 	bytesPerMessage = 256
+	bytesPerObject  = 1024
 )
 
-// amounts are what is held, or may be held.
-type amounts struct{ Objects, Messages, Bytes int64 }
+// amounts are what is held, or may be held. Kept is the memory of the daemon, in bytes,
+// for what is neither an object nor a message nor their bytes: open files, texts,
+// requests that wait. It has no limit of its own: see besides.
+type amounts struct{ Objects, Messages, Bytes, Kept int64 }
 
 // unlimited are the amounts that limit nothing.
-var unlimited = amounts{objects.Unbounded, objects.Unbounded, objects.Unbounded}
+var unlimited = amounts{Objects: objects.Unbounded, Messages: objects.Unbounded, Bytes: objects.Unbounded}
+
+// most is what no sum of charges goes beyond, whatever the limits. What is booked without
+// being asked for is memory that exists, which is less than that. So no sum overflows, and
+// every one stays exact.
+const most = 1 << 62
+
+// add is a+b, or the int64 nearest to it.
+func add(a, b int64) int64 {
+	switch sum := a + b; {
+	case a > 0 && b > 0 && sum < 0:
+		return math.MaxInt64
+	case a < 0 && b < 0 && sum >= 0:
+		return math.MinInt64
+	default:
+		return sum
+	}
+}
+
+// times is n*each for a small each, or the int64 nearest to it.
+func times(n, each int64) int64 {
+	switch {
+	case n > math.MaxInt64/each:
+		return math.MaxInt64
+	case n < math.MinInt64/each:
+		return math.MinInt64
+	}
+	return n * each
+}
 
 func (a amounts) plus(b amounts) amounts {
-	return amounts{a.Objects + b.Objects, a.Messages + b.Messages, a.Bytes + b.Bytes}
+	return amounts{add(a.Objects, b.Objects), add(a.Messages, b.Messages), add(a.Bytes, b.Bytes), add(a.Kept, b.Kept)}
 }
+
+// minus are the amounts that undo a.
+func (a amounts) minus() amounts { return amounts{-a.Objects, -a.Messages, -a.Bytes, -a.Kept} }
+
+// kept is what the daemon keeps beside the bytes of messages, pipes and segments.
+func (a amounts) kept() int64 {
+	return add(a.Kept, add(times(a.Messages, bytesPerMessage), times(a.Objects, bytesPerObject)))
+}
+
+// cost is the memory that a takes, in bytes.
+func (a amounts) cost() int64 { return add(a.Bytes, a.kept()) }
+
+// room is what may be taken, with what is kept beside the bytes, where these are limited:
+// an eighth more, and 1 MiB so that a small limit is one of bytes.
+func room(bytes int64) int64 { return add(bytes, bytes/8+1<<20) }
 
 // exceeds reports whether adding n, where it is positive, went beyond the limit.
 func (a amounts) exceeds(limit, n amounts) bool {
 	return n.Objects > 0 && a.Objects > limit.Objects ||
 		n.Messages > 0 && a.Messages > limit.Messages ||
-		n.Bytes > 0 && a.Bytes > limit.Bytes
+		n.Bytes > 0 && a.Bytes > limit.Bytes ||
+		n.cost() > 0 && a.cost() > room(limit.Bytes)
 }
 
 // A ledger keeps the limits of a mount and its users. It implements objects.Ledger.
@@ -50,7 +98,7 @@ type ledger struct {
 // memory, as tmpfs(5) has it.
 func newLedger(cfg Config) *ledger {
 	l := &ledger{
-		max:         amounts{cfg.MaxObjects, cfg.MaxMessages, cfg.MaxBytes},
+		max:         amounts{Objects: cfg.MaxObjects, Messages: cfg.MaxMessages, Bytes: cfg.MaxBytes},
 		maxEach:     unlimited,
 		usedByUsers: make(map[uint32]amounts),
 	}
@@ -70,49 +118,86 @@ func newLedger(cfg Config) *ledger {
 	return l
 }
 
-// book adds n to what uid holds. Limits count only for what grows: a lowered limit
-// drops nothing, and giving back always works.
-func (l *ledger) book(uid uint32, n amounts) syscall.Errno {
+// charge books n on uid. Limits count only for what grows: a lowered limit drops nothing,
+// and giving back always works.
+func (l *ledger) charge(uid uint32, n amounts) syscall.Errno {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all, user := l.used.plus(n), l.usedByUsers[uid].plus(n)
-	switch {
-	// tmpfs(5): ENOSPC, the size or the number of inodes of the file system.
-	case all.exceeds(l.max, n):
+	if l.fullLocked(n) {
 		return syscall.ENOSPC
+	}
+	return l.chargeUserLocked(uid, n)
+}
+
+// fullLocked reports whether the mount has no room for n.
+// tmpfs(5): ENOSPC, the size or the number of inodes of the file system.
+func (l *ledger) fullLocked(n amounts) bool {
+	all := l.used.plus(n)
+	return all.exceeds(l.max, n) || all.exceeds(amounts{most, most, most, 0}, n) || n.Kept > 0 && all.Kept > most
+}
+
+// chargeUserLocked books n on uid if the limit of a user has room for it.
+func (l *ledger) chargeUserLocked(uid uint32, n amounts) syscall.Errno {
+	user := l.usedByUsers[uid].plus(n)
 	// quotactl(2): EDQUOT, the user's limit.
-	case user.exceeds(l.maxEach, n):
-		return syscall.EDQUOT
-	}
-	l.used = all
-	l.setUser(uid, user)
-	return 0
-}
-
-// Charge implements objects.Ledger.
-func (l *ledger) Charge(uid uint32, messages, bytes int64) syscall.Errno {
-	return l.book(uid, amounts{Messages: messages, Bytes: bytes})
-}
-
-// Rebook implements objects.Ledger.
-func (l *ledger) Rebook(from, to uint32, bytes int64) syscall.Errno {
-	if from == to {
-		return 0
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := amounts{Bytes: bytes}
-	user := l.usedByUsers[to].plus(n)
 	if user.exceeds(l.maxEach, n) {
 		return syscall.EDQUOT
 	}
-	l.setUser(to, user)
-	l.setUser(from, l.usedByUsers[from].plus(amounts{Bytes: -bytes}))
+	l.used = l.used.plus(n)
+	l.setUserLocked(uid, user)
 	return 0
 }
 
-// setUser notes what uid holds. l.mu is held.
-func (l *ledger) setUser(uid uint32, held amounts) {
+// adjust books n on uid, whatever the limits: what is given back, and what there is
+// already and cannot be refused any more.
+func (l *ledger) adjust(uid uint32, n amounts) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.adjustLocked(uid, n)
+}
+
+func (l *ledger) adjustLocked(uid uint32, n amounts) {
+	l.used = l.used.plus(n)
+	l.setUserLocked(uid, l.usedByUsers[uid].plus(n))
+}
+
+// move gives back out of what from has booked and books in on to, at once.
+func (l *ledger) move(from uint32, out amounts, to uint32, in amounts) syscall.Errno {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := in.plus(out.minus())
+	if l.fullLocked(n) {
+		return syscall.ENOSPC
+	}
+	if from == to {
+		return l.chargeUserLocked(to, n)
+	}
+	errno := l.chargeUserLocked(to, in)
+	if errno == 0 {
+		l.adjustLocked(from, out.minus())
+	}
+	return errno
+}
+
+func amountsOf(c objects.Cost) amounts {
+	return amounts{Messages: c.Messages, Bytes: c.Bytes, Kept: c.Kept}
+}
+
+// Charge implements objects.Ledger.
+func (l *ledger) Charge(uid uint32, c objects.Cost) syscall.Errno {
+	return l.charge(uid, amountsOf(c))
+}
+
+// Adjust implements objects.Ledger.
+func (l *ledger) Adjust(uid uint32, c objects.Cost) { l.adjust(uid, amountsOf(c)) }
+
+// Move implements objects.Ledger.
+func (l *ledger) Move(from uint32, out objects.Cost, to uint32, in objects.Cost) syscall.Errno {
+	return l.move(from, amountsOf(out), to, amountsOf(in))
+}
+
+// setUserLocked notes what uid holds.
+func (l *ledger) setUserLocked(uid uint32, held amounts) {
 	if held == (amounts{}) {
 		delete(l.usedByUsers, uid)
 	} else {
@@ -120,9 +205,9 @@ func (l *ledger) setUser(uid uint32, held amounts) {
 	}
 }
 
-func (l *ledger) addObject(uid uint32) syscall.Errno { return l.book(uid, amounts{Objects: 1}) }
+func (l *ledger) addObject(uid uint32) syscall.Errno { return l.charge(uid, amounts{Objects: 1}) }
 
-func (l *ledger) removeObject(uid uint32) { l.book(uid, amounts{Objects: -1}) }
+func (l *ledger) removeObject(uid uint32) { l.adjust(uid, amounts{Objects: -1}) }
 
 // limits are those of the mount.
 func (l *ledger) limits() amounts {

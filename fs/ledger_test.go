@@ -3,6 +3,8 @@ package fs
 import (
 	"syscall"
 	"testing"
+
+	"ipcfs/objects"
 )
 
 func TestLedgerRefusesWhatIsBeyondALimit(t *testing.T) {
@@ -34,7 +36,7 @@ func TestLedgerRefusesWhatIsBeyondALimit(t *testing.T) {
 			}
 		}
 		before := l.total()
-		if errno := l.Charge(c.uid, c.messages, c.bytes); errno != c.want {
+		if errno := l.Charge(c.uid, objects.Cost{Messages: c.messages, Bytes: c.bytes}); errno != c.want {
 			t.Fatalf("Charge(%d, %d, %d) with %+v held = %v; want %v", c.uid, c.messages, c.bytes, before, errno, c.want)
 		}
 		if after := l.total(); c.want != 0 && after != before {
@@ -86,24 +88,24 @@ func TestBadLimitsChangeNothing(t *testing.T) {
 	}
 }
 
-func TestRebookingMeetsTheLimitOfTheReceiverAlone(t *testing.T) {
+func TestMovingMeetsTheLimitOfTheReceiverAlone(t *testing.T) {
 	l := newLedger(Config{MaxBytes: 100, MaxMessages: 1})
-	l.Charge(1, 1, 100)
+	l.Charge(1, objects.Cost{Messages: 1, Bytes: 100})
 	l.set("user_bytes 60\nbytes 1")
 	for _, c := range []struct {
 		from, to uint32
 		bytes    int64
 		want     syscall.Errno
 	}{{1, 2, 61, syscall.EDQUOT}, {1, 2, 60, 0}, {1, 2, 1, syscall.EDQUOT}, {2, 2, 60, 0}, {2, 1, 20, 0}, {2, 3, 40, 0}} {
-		if errno := l.Rebook(c.from, c.to, c.bytes); errno != c.want {
-			t.Errorf("Rebook(%d, %d, %d) = %v; want %v", c.from, c.to, c.bytes, errno, c.want)
+		if errno := l.Move(c.from, objects.Cost{Bytes: c.bytes}, c.to, objects.Cost{Bytes: c.bytes}); errno != c.want {
+			t.Errorf("Move(%d, %d, %d) = %v; want %v", c.from, c.to, c.bytes, errno, c.want)
 		}
 		if used := l.total(); used != (amounts{Messages: 1, Bytes: 100}) {
 			t.Fatalf("%+v is held; want what there was", used)
 		}
 	}
-	l.Charge(1, -1, -60)
-	l.Charge(3, 0, -40)
+	l.Adjust(1, objects.Cost{Messages: -1, Bytes: -60})
+	l.Adjust(3, objects.Cost{Bytes: -40})
 	if len(l.usedByUsers) != 0 {
 		t.Errorf("%v hold something at the end; want nobody", l.usedByUsers)
 	}

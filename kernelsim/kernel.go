@@ -220,15 +220,27 @@ func (k *Kernel) giveBack(n *Node, r *objects.Request) {
 }
 
 // A book is the ledger of one object: it has no limit and remembers what is booked.
-type book struct{ messages, bytes int64 }
+type book struct{ messages, bytes, kept int64 }
 
-func (b *book) Charge(_ uint32, messages, bytes int64) syscall.Errno {
-	b.messages += messages
-	b.bytes += bytes
+// Charge implements objects.Ledger.
+func (b *book) Charge(uid uint32, c objects.Cost) syscall.Errno {
+	b.Adjust(uid, c)
 	return 0
 }
 
-func (*book) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
+// Adjust implements objects.Ledger.
+func (b *book) Adjust(_ uint32, c objects.Cost) {
+	b.messages += c.Messages
+	b.bytes += c.Bytes
+	b.kept += c.Kept
+}
+
+// Move implements objects.Ledger.
+func (b *book) Move(from uint32, out objects.Cost, to uint32, in objects.Cost) syscall.Errno {
+	b.Adjust(from, objects.Cost{Messages: -out.Messages, Bytes: -out.Bytes, Kept: -out.Kept})
+	b.Adjust(to, in)
+	return 0
+}
 
 // An Option is something that can happen next.
 type Option struct {

@@ -429,7 +429,7 @@ func (l *mailboxLaws) check(m *monitor) error {
 	if err := l.checkLeases(m); err != nil {
 		return err
 	}
-	want := book{held.Messages, held.Bytes}
+	want := book{messages: held.Messages, bytes: held.Bytes}
 	for _, m := range l.dead {
 		want.add(1, m.text)
 	}

@@ -66,7 +66,7 @@ func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 				}
 			}
 		} else {
-			if errno := b.ledger.Charge(m.Sender.Uid, 0, int64(n)); errno != 0 {
+			if errno := b.ledger.Charge(m.Sender.Uid, Cost{Bytes: int64(n)}); errno != 0 {
 				return errno
 			}
 			r.begun = uint32(len(m.Data))
@@ -100,7 +100,7 @@ func (b *Mailbox) setBegun(h *Handle, m *Message) {
 
 // unbegin gives the handle of r back what it had begun of m.
 func (b *Mailbox) unbegin(r *Request, m *Message) {
-	b.ledger.Charge(m.Sender.Uid, 0, int64(r.begun)-int64(len(m.Data)))
+	b.ledger.Adjust(m.Sender.Uid, Cost{Bytes: int64(r.begun) - int64(len(m.Data))})
 	m.Data = m.Data[:r.begun]
 	m.share = nil // it was offered to be broadcast, and nobody has it
 	r.begun = 0
@@ -112,7 +112,7 @@ func (b *Mailbox) keepRest(r *Request) syscall.Errno {
 	if len(r.rest) == 0 || r.units > 0 {
 		return 0
 	}
-	errno := b.ledger.Charge(r.Caller.Uid, 0, int64(len(r.rest)))
+	errno := b.ledger.Charge(r.Caller.Uid, Cost{Bytes: int64(len(r.rest))})
 	if errno == 0 {
 		r.units = int64(len(r.rest))
 		r.rest = bytes.Clone(r.rest)
@@ -123,7 +123,7 @@ func (b *Mailbox) keepRest(r *Request) syscall.Errno {
 // unbook takes n bytes of what r has left off the books.
 func (b *Mailbox) unbook(r *Request, n int) {
 	if r.units > 0 {
-		b.ledger.Charge(r.Caller.Uid, 0, -int64(n))
+		b.ledger.Adjust(r.Caller.Uid, Cost{Bytes: -int64(n)})
 		r.units -= int64(n)
 	}
 }

@@ -63,7 +63,7 @@ func (p *parcel) settle() {
 	}
 	p.storage.Free()
 	p.storage = nil
-	p.ledger.Charge(p.owner, 0, -p.booked)
+	p.ledger.Adjust(p.owner, Cost{Bytes: -p.booked})
 }
 
 // letGo ends what is left of l, a list of messages that are not held any more.
@@ -135,7 +135,7 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 	if errno := m.charge(to.ledger); errno != 0 {
 		return arrived, errno
 	}
-	if errno := g.ledger.Rebook(g.owner, c.Uid, g.booked); errno != 0 {
+	if errno := g.ledger.Move(g.owner, Cost{Bytes: g.booked}, c.Uid, Cost{Bytes: g.booked}); errno != 0 {
 		m.refund(to.ledger)
 		return arrived, errno
 	}
@@ -187,7 +187,7 @@ func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, 
 
 // unpack makes what is in p the memory of g.
 func (g *Segment) unpack(p *parcel) syscall.Errno {
-	if errno := p.ledger.Rebook(p.owner, g.owner, p.booked); errno != 0 {
+	if errno := p.ledger.Move(p.owner, Cost{Bytes: p.booked}, g.owner, Cost{Bytes: p.booked}); errno != 0 {
 		return errno
 	}
 	g.memory.Free()

@@ -43,22 +43,24 @@ func newHousehold() *household {
 	return &household{bytes: map[uint32]int64{}, limit: map[uint32]int64{}}
 }
 
-func (l *household) Charge(uid uint32, messages, bytes int64) syscall.Errno {
-	if most := l.limit[uid]; most > 0 && bytes > 0 && l.bytes[uid]+bytes > most {
+func (l *household) Charge(uid uint32, c Cost) syscall.Errno {
+	if most := l.limit[uid]; most > 0 && c.Bytes > 0 && l.bytes[uid]+c.Bytes > most {
 		return syscall.EDQUOT
 	}
-	l.messages += messages
-	l.bytes[uid] += bytes
+	l.Adjust(uid, c)
 	return 0
 }
 
-func (l *household) Rebook(from, to uint32, bytes int64) syscall.Errno {
-	if from == to {
-		return 0
-	}
-	errno := l.Charge(to, 0, bytes)
-	if errno == 0 {
-		l.bytes[from] -= bytes
+func (l *household) Adjust(uid uint32, c Cost) {
+	l.messages += c.Messages
+	l.bytes[uid] += c.Bytes
+}
+
+func (l *household) Move(from uint32, out Cost, to uint32, in Cost) syscall.Errno {
+	l.Adjust(from, out.minus())
+	errno := l.Charge(to, in)
+	if errno != 0 {
+		l.Adjust(from, out)
 	}
 	return errno
 }

@@ -444,13 +444,21 @@ func (m *mailboxModel) ready(h *modelHandle) Events {
 // A book is a Ledger that remembers what is booked.
 type book struct{ messages, bytes int64 }
 
-func (b *book) Charge(_ uint32, messages, bytes int64) syscall.Errno {
-	b.messages += messages
-	b.bytes += bytes
+func (b *book) Charge(uid uint32, c Cost) syscall.Errno {
+	b.Adjust(uid, c)
 	return 0
 }
 
-func (*book) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
+func (b *book) Adjust(_ uint32, c Cost) {
+	b.messages += c.Messages
+	b.bytes += c.Bytes
+}
+
+func (b *book) Move(from uint32, out Cost, to uint32, in Cost) syscall.Errno {
+	b.Adjust(from, out.minus())
+	b.Adjust(to, in)
+	return 0
+}
 
 // A comparison drives a Mailbox and its model through the same operations.
 type comparison struct {

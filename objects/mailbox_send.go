@@ -108,7 +108,7 @@ func (b *Mailbox) keep(now Time, s *Request, done *Finished) {
 // withdraw takes back what r has not sent yet.
 func (b *Mailbox) withdraw(r *Request) {
 	if r.units > 0 {
-		b.ledger.Charge(r.Caller.Uid, 0, -r.units)
+		b.ledger.Adjust(r.Caller.Uid, Cost{Bytes: -r.units})
 	}
 	r.units, r.rest = 0, nil
 	m := r.message

@@ -204,14 +204,16 @@ func TestRemovableSaysWhatIsInTheWay(t *testing.T) {
 // full is a Ledger that has reached its limit.
 type full struct{ errno syscall.Errno }
 
-func (f full) Charge(_ uint32, messages, bytes int64) syscall.Errno {
-	if messages > 0 || bytes > 0 {
+func (f full) Charge(_ uint32, c Cost) syscall.Errno {
+	if c.Messages > 0 || c.Bytes > 0 || c.Kept > 0 {
 		return f.errno
 	}
 	return 0
 }
 
-func (f full) Rebook(uint32, uint32, int64) syscall.Errno { return f.errno }
+func (full) Adjust(uint32, Cost) {}
+
+func (f full) Move(uint32, Cost, uint32, Cost) syscall.Errno { return f.errno }
 
 func TestFullLedgerRefusesWhatWouldBeKept(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
@@ -317,14 +319,16 @@ func TestWhatIsLeftGoesToReadersOfTheSameHandle(t *testing.T) {
 // A book that is full: nothing more is taken, what was there comes back.
 type fullBook struct{ full bool }
 
-func (b *fullBook) Charge(_ uint32, messages, _ int64) syscall.Errno {
-	if b.full && messages > 0 {
+func (b *fullBook) Charge(_ uint32, c Cost) syscall.Errno {
+	if b.full && c.Messages > 0 {
 		return syscall.ENOSPC
 	}
 	return 0
 }
 
-func (*fullBook) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
+func (*fullBook) Adjust(uint32, Cost) {}
+
+func (*fullBook) Move(uint32, Cost, uint32, Cost) syscall.Errno { return 0 }
 
 func TestSendThatFailsDropsNothing(t *testing.T) {
 	book := &fullBook{}

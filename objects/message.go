@@ -107,7 +107,7 @@ func (m *Message) charge(l Ledger) syscall.Errno {
 		return 0
 	}
 	m.memory().enqueue()
-	errno := l.Charge(m.Sender.Uid, 1, int64(len(m.Data)))
+	errno := l.Charge(m.Sender.Uid, Cost{1, int64(len(m.Data)), 0})
 	m.charged = errno == 0
 	return errno
 }
@@ -116,7 +116,7 @@ func (m *Message) charge(l Ledger) syscall.Errno {
 // still reads it.
 func (m *Message) refund(l Ledger) {
 	if m.charged {
-		l.Charge(m.Sender.Uid, -1, -int64(len(m.Data)))
+		l.Adjust(m.Sender.Uid, Cost{-1, -int64(len(m.Data)), 0})
 		m.charged = false
 	}
 	m.memory().dequeue()

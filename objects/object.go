@@ -84,15 +84,28 @@ const (
 	Hup Events = 0x10 // POLLHUP
 )
 
+// A Cost is what is booked in a Ledger: messages, their bytes or those of pipes and
+// segments, and bytes of memory beside them.
+type Cost struct{ Messages, Bytes, Kept int64 }
+
+// minus is the cost that undoes c.
+func (c Cost) minus() Cost { return Cost{-c.Messages, -c.Bytes, -c.Kept} }
+
 // A Ledger keeps the limits that objects share. Its implementation is safe for
 // concurrent use.
 type Ledger interface {
-	// Charge books messages and bytes on uid. Negative amounts give back what was
-	// booked and never fail. ENOSPC: the mount's limit; EDQUOT: the user's.
-	Charge(uid uint32, messages, bytes int64) syscall.Errno
+	// Charge books c on uid. ENOSPC: the mount's limit; EDQUOT: the user's. A limit
+	// counts only for what grows.
+	Charge(uid uint32, c Cost) syscall.Errno
 
-	// Rebook books on to bytes that are booked on from. EDQUOT: the limit of to.
-	Rebook(from, to uint32, bytes int64) syscall.Errno
+	// Adjust books c on uid, whatever the limits: what is given back, and what is
+	// there already and cannot be refused any more.
+	Adjust(uid uint32, c Cost)
+
+	// Move gives back out of what is booked on from and books in on to, at once.
+	// EDQUOT: the limit of to; ENOSPC: the mount's, if in is more than out. Nothing has
+	// changed then.
+	Move(from uint32, out Cost, to uint32, in Cost) syscall.Errno
 }
 
 // Unlimited is the Ledger without a limit.
@@ -100,5 +113,6 @@ var Unlimited Ledger = unlimited{}
 
 type unlimited struct{}
 
-func (unlimited) Charge(uint32, int64, int64) syscall.Errno  { return 0 }
-func (unlimited) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
+func (unlimited) Charge(uint32, Cost) syscall.Errno             { return 0 }
+func (unlimited) Adjust(uint32, Cost)                           {}
+func (unlimited) Move(uint32, Cost, uint32, Cost) syscall.Errno { return 0 }

@@ -257,7 +257,7 @@ func (p *Pipe) remove(c *chunk) {
 
 func (p *Pipe) refund(c *chunk, n int) {
 	if n > 0 {
-		p.ledger.Charge(c.uid, 0, -int64(n))
+		p.ledger.Adjust(c.uid, Cost{Bytes: -int64(n)})
 	}
 }
 
@@ -376,7 +376,7 @@ func (p *Pipe) room() int64 { return max(0, p.capacity-p.held) }
 // are going to wait and might have to be taken back.
 func (p *Pipe) store(r *Request, data []byte, apart bool) syscall.Errno {
 	uid := r.Caller.Uid
-	if errno := p.ledger.Charge(uid, 0, int64(len(data))); errno != 0 {
+	if errno := p.ledger.Charge(uid, Cost{Bytes: int64(len(data))}); errno != 0 {
 		return errno
 	}
 	if c := p.bytes.last; c != nil && !apart && p.writers.empty() && !c.mark && c.uid == uid && len(data) <= cap(c.data)-len(c.data) {
@@ -659,7 +659,7 @@ func (p *Pipe) Return(now Time, r *Request) Finished {
 	}
 	r.took = false
 	c := &chunk{data: append([]byte(nil), r.Data...), uid: r.Caller.Uid}
-	p.ledger.Charge(c.uid, 0, int64(len(c.data))) // it was held a moment ago: a limit reached since does not lose it
+	p.ledger.Adjust(c.uid, Cost{Bytes: int64(len(c.data))}) // it was held a moment ago: a limit reached since does not lose it
 	p.bytes.pushFront(c)
 	p.held += int64(len(c.data))
 	p.received -= int64(len(c.data))

@@ -255,7 +255,7 @@ func (g *Segment) book(n int64) syscall.Errno {
 	if n = pages(n); n == g.booked {
 		return 0
 	}
-	errno := g.ledger.Charge(g.owner, 0, n-g.booked)
+	errno := g.ledger.Charge(g.owner, Cost{Bytes: n - g.booked})
 	if errno == 0 {
 		g.booked = n
 	}
@@ -354,7 +354,7 @@ func (g *Segment) Destroy(now Time) Finished {
 	if !g.destroyed {
 		g.destroyed = true
 		g.memory.Free()
-		g.ledger.Charge(g.owner, 0, -g.booked)
+		g.ledger.Adjust(g.owner, Cost{Bytes: -g.booked})
 		g.booked, g.reserved = 0, 0
 	}
 	return g.lock.Destroy(now)

@@ -11,15 +11,17 @@ import (
 // A purse is a ledger that has room for so many bytes.
 type purse struct{ room int64 }
 
-func (p *purse) Charge(_ uint32, _, n int64) syscall.Errno {
-	if n > 0 && n > p.room {
+func (p *purse) Charge(uid uint32, c Cost) syscall.Errno {
+	if c.Bytes > 0 && c.Bytes > p.room {
 		return syscall.ENOSPC
 	}
-	p.room -= n
+	p.Adjust(uid, c)
 	return 0
 }
 
-func (*purse) Rebook(uint32, uint32, int64) syscall.Errno { return 0 }
+func (p *purse) Adjust(_ uint32, c Cost) { p.room -= c.Bytes }
+
+func (*purse) Move(uint32, Cost, uint32, Cost) syscall.Errno { return 0 }
 
 // do submits an operation that does not wait.
 func do(t *testing.T, g *Segment, r Request) *Request {
