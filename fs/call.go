@@ -53,14 +53,13 @@ func (f *FS) submit(k *call) {
 		k.answer()
 		return
 	}
-	done, wake := k.object.submit(f.now(), k)
-	f.finish(done)
-	f.wake(wake)
+	f.withObject(k.object, func(now objects.Time) objects.Finished { return k.object.submitLocked(now, k) })
 }
 
-func (o *object) submit(now objects.Time, k *call) (objects.Finished, []uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+func (o *object) submitLocked(now objects.Time, k *call) objects.Finished {
+	if o.broken && k.Op != objects.Close && k.Op != objects.Release {
+		return k.Fail(syscall.EIO)
+	}
 	if b, ok := o.impl.(*objects.Mailbox); ok && k.Op == objects.Send && b.Framed(&k.handle.Handle) {
 		k.handle.noteWriter(k.Caller.Pid)
 	}
@@ -68,7 +67,7 @@ func (o *object) submit(now objects.Time, k *call) (objects.Finished, []uint64) 
 	if k.Parked() {
 		k.park()
 	}
-	return done, o.woken()
+	return done
 }
 
 // park makes k known to the Conn. The lock under which k may finish is held.
@@ -80,59 +79,81 @@ func (k *call) park() {
 	k.conn.Park(k.unique, k)
 }
 
-func (k *call) unpark() {
+// unpark undoes park. It reports false if k was unparked before: whoever unparks a
+// request answers it.
+func (k *call) unpark() bool {
+	if !k.conn.Unpark(k.unique) {
+		return false
+	}
 	if k.reply == replyWrite {
 		k.handle.node.parked.Add(-1)
 	}
-	k.conn.Unpark(k.unique)
+	return true
 }
 
 // Interrupt implements fusedev.Parked.
 func (k *call) Interrupt() {
 	if k.locks != nil {
-		k.fs.finish(k.locks.cancel(k.fs.now(), &k.Request))
+		k.fs.withLocks(k.locks, func(now objects.Time) objects.Finished {
+			return k.locks.t.Cancel(now, &k.Request, syscall.EINTR)
+		})
 		return
 	}
-	done, wake := k.object.interrupt(k.fs.now(), k)
-	k.fs.finish(done)
-	k.fs.wake(wake)
+	k.fs.withObject(k.object, func(now objects.Time) (done objects.Finished) {
+		if k.object.broken {
+			return done // failParked answers it
+		}
+		return k.object.impl.Cancel(now, &k.Request, syscall.EINTR)
+	})
 }
 
-func (o *object) interrupt(now objects.Time, k *call) (objects.Finished, []uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.impl.Cancel(now, &k.Request, syscall.EINTR), o.woken()
-}
-
-// finish answers the finished requests, in wake order. No lock is held.
+// finish answers the finished requests, in wake order. No lock is held. A panic costs
+// the request that it comes from: the others are answered all the same.
 func (f *FS) finish(done objects.Finished) {
+	var k *call
+	defer func() {
+		if k != nil {
+			k.conn.Reply(k.unique, syscall.EIO)
+		}
+		if !done.Empty() {
+			f.finish(done)
+		}
+	}()
 	for {
 		r := done.Next()
 		if r == nil {
 			return
 		}
-		k := r.Tag.(*call)
-		if k == nil || k.silent {
+		if k = r.Tag.(*call); k == nil || k.silent {
+			k = nil
 			continue
 		}
-		if f.tracing() {
-			f.noteCall(k)
-		}
-		parked := k.parked
+		f.answerFinished(k)
+		k = nil
+	}
+}
+
+func (f *FS) answerFinished(k *call) {
+	r := &k.Request
+	if f.tracing() {
+		f.noteCall(k)
+	}
+	parked := k.parked
+	mine := !parked || k.unpark()
+	if mine {
 		if parked {
-			k.unpark()
 			f.countWait(k)
 		}
 		if k.answer() == syscall.ENOENT && r.Errno == 0 {
 			f.undo(k)
 		}
-		if r.Buffer != nil {
-			r.Buffer.Free()
-			r.Buffer = nil
-		}
-		if !parked {
-			k.recycle()
-		}
+	}
+	if r.Buffer != nil {
+		r.Buffer.Free()
+		r.Buffer = nil
+	}
+	if !parked {
+		k.recycle()
 	}
 }
 
@@ -192,51 +213,6 @@ func (f *FS) undo(k *call) {
 	case k.reply == replyOpen:
 		f.close(k.handle)
 	case k.object != nil:
-		done, wake := k.object.giveBack(f.now(), k)
-		f.finish(done)
-		f.wake(wake)
-	}
-}
-
-func (o *object) giveBack(now objects.Time, k *call) (objects.Finished, []uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.impl.Return(now, &k.Request), o.woken()
-}
-
-// woken returns the handles whose readiness has grown since poll(2) was last told
-// of it, by the kernel's names for them, and those for which something has come
-// beside what was there: an edge, as pipe_write has it in Linux's fs/pipe.c. A handle
-// stays listed: an edge-triggered epoll(7) does not ask again before it is notified.
-// It also sees to it that what may come due does, and that dead letters are forwarded.
-// o.mu is held, after a call on o.impl.
-func (o *object) woken() []uint64 {
-	if o.clock != nil {
-		o.clock.set()
-		if b, ok := o.impl.(*objects.Mailbox); ok {
-			if _, any := b.Forward(); any {
-				go o.clock.fs.forward(o)
-			}
-		}
-	}
-	if len(o.polled) == 0 {
-		return nil
-	}
-	var kh []uint64
-	changed := o.impl.Held().Changed
-	for _, h := range o.polled {
-		events := o.impl.Ready(&h.Handle)
-		if events&^h.seen != 0 || events&(objects.In|objects.Pri) != 0 && changed != h.changed {
-			kh = append(kh, h.kh)
-		}
-		h.seen, h.changed = events, changed
-	}
-	return kh
-}
-
-// wake sends poll notifications. No lock is held.
-func (f *FS) wake(kh []uint64) {
-	for _, kh := range kh {
-		f.conn.NotifyPoll(kh)
+		f.withObject(k.object, func(now objects.Time) objects.Finished { return k.object.impl.Return(now, &k.Request) })
 	}
 }

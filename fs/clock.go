@@ -11,15 +11,17 @@ import (
 type clock struct {
 	fs     *FS
 	object *object
-	impl   objects.Expirer
 	at     objects.Time // what the timer runs for, 0 if it does not run
 	timer  *time.Timer
 }
 
-// set has the timer run for the object's deadline. It is called after each call on the
-// object.
-func (c *clock) set() {
-	at := c.impl.Deadline()
+// expirer is the clock's object.
+func (c *clock) expirer() objects.Expirer { return c.object.impl.(objects.Expirer) }
+
+// setLocked has the timer run for the object's deadline. It is called after each call on
+// the object. object.mu is held.
+func (c *clock) setLocked() {
+	at := c.expirer().Deadline()
 	if at == c.at {
 		return
 	}
@@ -33,12 +35,9 @@ func (c *clock) set() {
 }
 
 func (c *clock) ring() {
-	o := c.object
-	o.mu.Lock()
-	c.at = 0
-	done := c.impl.Expire(c.fs.now())
-	wake := o.woken()
-	o.mu.Unlock()
-	c.fs.finish(done)
-	c.fs.wake(wake)
+	defer c.fs.logPanic("what comes due")
+	c.fs.withObject(c.object, func(now objects.Time) objects.Finished {
+		c.at = 0
+		return c.expirer().Expire(now)
+	})
 }

@@ -142,7 +142,17 @@ func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse
 }
 
 func (f *FS) create(in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if errno := f.createNamed(in, name, out); errno != 0 {
+		return status(errno)
+	}
+	f.beginNew(in, out)
+	return fuse.OK
+}
+
+// createNamed makes a flat object called name and opens it.
+func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) syscall.Errno {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	d, errno := f.kindDirAt(in.NodeId)
 	var o *object
 	if errno == 0 {
@@ -155,16 +165,9 @@ func (f *FS) create(in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.St
 		errno = syscall.ESTALE
 	}
 	if errno != 0 {
-		f.mu.Unlock()
-		return status(errno)
+		return errno
 	}
-	errno = f.openNew(o, in, out)
-	f.mu.Unlock()
-	if errno != 0 {
-		return status(errno)
-	}
-	f.beginNew(in, out)
-	return fuse.OK
+	return f.openNew(o, in, out)
 }
 
 // openNew makes the handle of an open(2) that has made o. FS.mu is held.
@@ -412,28 +415,33 @@ func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.Ent
 // Tmpfile implements fuse.RawFileSystem: open(2) with O_TMPFILE makes a segment that
 // has no name until link(2) gives it one. EOPNOTSUPP for everything else.
 func (f *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
-	f.mu.Lock()
-	d, errno := f.kindDirAt(in.NodeId)
-	if errno == 0 && !d.p.links {
-		errno = syscall.EOPNOTSUPP
-	}
-	var o *object
-	if errno == 0 {
-		o, errno = f.newObject(d, true, in.Mode, in.Owner)
-	}
+	unused, errno := f.createNameless(in, out)
 	if errno != 0 {
-		f.mu.Unlock()
-		return status(errno)
-	}
-	f.expel(o)
-	errno = f.openNew(o, in, out)
-	f.mu.Unlock()
-	if errno != 0 {
-		f.bury(o)
+		f.bury(unused)
 		return status(errno)
 	}
 	f.beginNew(in, out)
 	return fuse.OK
+}
+
+// createNameless makes a segment without a name and opens it. It returns what is to be
+// buried if that fails.
+func (f *FS) createNameless(in *fuse.CreateIn, out *fuse.CreateOut) (unused *object, errno syscall.Errno) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d, errno := f.kindDirAt(in.NodeId)
+	if errno == 0 && !d.p.links {
+		errno = syscall.EOPNOTSUPP
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	o, errno := f.newObject(d, true, in.Mode, in.Owner)
+	if errno != 0 {
+		return nil, errno
+	}
+	f.expel(o)
+	return o, f.openNew(o, in, out)
 }
 
 // Symlink implements fuse.RawFileSystem: symlink(2): EPERM, not supported here.
@@ -474,24 +482,10 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32,
 // OpenDir implements fuse.RawFileSystem. The listing is fixed here, so that entries
 // that come and go meanwhile make none appear twice or be missed.
 func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	f.mu.Lock()
-	d, errno := f.dirAt(in.NodeId)
+	list, errno := f.listing(in.NodeId)
 	if errno != 0 {
-		f.mu.Unlock()
 		return status(errno)
 	}
-	parent := f.root.ino
-	switch d := d.(type) {
-	case *objectDir:
-		parent = d.object.kind.ino
-	case *folderDir:
-		parent = d.object.dir.ino
-	}
-	list := append([]fuse.DirEntry{
-		{Name: ".", Ino: d.base().ino, Mode: fuse.S_IFDIR},
-		{Name: "..", Ino: parent, Mode: fuse.S_IFDIR},
-	}, d.list()...)
-	f.mu.Unlock()
 	f.handlesMu.Lock()
 	defer f.handlesMu.Unlock()
 	f.lastFh++
@@ -500,11 +494,30 @@ func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse
 	return fuse.OK
 }
 
+// listing is what the directory that node id is has in it now.
+func (f *FS) listing(id uint64) ([]fuse.DirEntry, syscall.Errno) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d, errno := f.dirAt(id)
+	if errno != 0 {
+		return nil, errno
+	}
+	parent := f.root.ino
+	switch d := d.(type) {
+	case *objectDir:
+		parent = d.object.kind.ino
+	case *folderDir:
+		parent = d.object.dir.ino
+	}
+	return append([]fuse.DirEntry{
+		{Name: ".", Ino: d.base().ino, Mode: fuse.S_IFDIR},
+		{Name: "..", Ino: parent, Mode: fuse.S_IFDIR},
+	}, d.list()...), 0
+}
+
 // ReadDir implements fuse.RawFileSystem.
 func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	f.handlesMu.RLock()
-	list := f.dirs[in.Fh]
-	f.handlesMu.RUnlock()
+	list := f.openListing(in.Fh)
 	for i := in.Offset; i < uint64(len(list)); i++ {
 		if !out.AddDirEntry(list[i]) {
 			break
@@ -513,11 +526,18 @@ func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList)
 	return fuse.OK
 }
 
+// openListing is what OpenDir has fixed for the open directory fh.
+func (f *FS) openListing(fh uint64) []fuse.DirEntry {
+	f.handlesMu.RLock()
+	defer f.handlesMu.RUnlock()
+	return f.dirs[fh]
+}
+
 // ReleaseDir implements fuse.RawFileSystem.
 func (f *FS) ReleaseDir(in *fuse.ReleaseIn) {
 	f.handlesMu.Lock()
+	defer f.handlesMu.Unlock()
 	delete(f.dirs, in.Fh)
-	f.handlesMu.Unlock()
 }
 
 // StatFs implements fuse.RawFileSystem: df shows the mount's limits and their use,

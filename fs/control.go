@@ -26,20 +26,23 @@ func policyFile(name string, check func(value string) syscall.Errno) spec {
 					return errno
 				}
 			}
-			done, wake, errno := o.setPolicy(f.now(), name, value)
-			f.finish(done)
-			f.wake(wake)
+			errno := f.setPolicy(o, name, value)
 			f.noteFor(o, c, "set-"+name, len(value), errno)
 			return errno
 		},
 	}
 }
 
-func (o *object) setPolicy(now objects.Time, name, value string) (objects.Finished, []uint64, syscall.Errno) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	done, errno := o.impl.SetPolicy(now, name, value)
-	return done, o.woken(), errno
+func (f *FS) setPolicy(o *object, name, value string) (errno syscall.Errno) {
+	f.withObject(o, func(now objects.Time) (done objects.Finished) {
+		if o.broken {
+			errno = syscall.EIO
+			return done
+		}
+		done, errno = o.impl.SetPolicy(now, name, value)
+		return done
+	})
+	return errno
 }
 
 // command submits op, whatever is written.
@@ -91,30 +94,32 @@ func (f *FS) remove(o *object, unusedOnly bool) (*object, syscall.Errno) {
 		if unused := f.unname(o, name); last {
 			return unused, 0
 		}
-		if o.kind.node != nil {
-			go f.conn.NotifyInvalEntry(o.kind.node.id, name)
-		}
+		f.forgetEntry(&o.kind.inode, name)
 	}
 }
 
 // forgetName makes the kernel forget the name of o, which is gone. It waits for the
 // kernel.
 func forgetName(f *FS, o *object) {
-	f.mu.Lock()
-	name, parent := o.name, o.kind.node
-	gone := o.entry().base().gone
-	f.mu.Unlock()
-	if gone && parent != nil {
-		f.conn.NotifyInvalEntry(parent.id, name)
+	if parent, name := f.goneName(o); parent != 0 {
+		f.conn.NotifyInvalEntry(parent, name)
 	}
 }
 
+// goneName is the name that o, which is gone, had last, and the node of the directory; 0
+// if the kernel does not know that.
+func (f *FS) goneName(o *object) (parent uint64, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o.entry().base().gone && o.kind.node != nil {
+		parent = o.kind.node.id
+	}
+	return parent, o.name
+}
+
 func showStat(_ *FS, o *object) []byte {
-	o.mu.Lock()
-	counters := o.impl.Stat()
-	o.mu.Unlock()
 	var b []byte
-	for _, c := range counters {
+	for _, c := range look(o, objects.Object.Stat) {
 		b = fmt.Appendf(b, "%s %d\n", c.Name, c.Value)
 	}
 	return b
@@ -136,12 +141,12 @@ func (f *FS) waiters(o *object) []string {
 		op    objects.Op
 		since objects.Time
 	}
-	var ws []waiter
-	o.mu.Lock()
-	for r := range o.impl.Waiters() {
-		ws = append(ws, waiter{r.Caller, r.Op, r.Since})
-	}
-	o.mu.Unlock()
+	ws := look(o, func(impl objects.Object) (ws []waiter) {
+		for r := range impl.Waiters() {
+			ws = append(ws, waiter{r.Caller, r.Op, r.Since})
+		}
+		return ws
+	})
 	now := f.now()
 	var lines []string
 	for _, w := range ws {

@@ -33,7 +33,7 @@ func (f *FS) watch(thread uint32, died func()) vigil {
 		return vigil{}
 	}
 	v := vigil{os.NewFile(uintptr(fd), "pidfd")}
-	go func() {
+	f.spawn("the watch for a death", func() {
 		// pidfd_open(2): it polls readable when the process terminates.
 		raw, err := v.pidfd.SyscallConn()
 		if err == nil {
@@ -42,7 +42,7 @@ func (f *FS) watch(thread uint32, died func()) vigil {
 		if err == nil {
 			died()
 		}
-	}()
+	})
 	return v
 }
 

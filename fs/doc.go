@@ -34,6 +34,11 @@
 // taken, never the other way round. Of two objects the one with the lower inode number
 // comes first. Replies are written with neither held.
 //
+// Every lock is unlocked by defer, every change of an object goes through
+// [FS.withObject], and every goroutine and timer logs its panic: a defect costs the one
+// object in whose change it shows. That is broken then: whoever waits for it or uses it
+// gets EIO, and everything else goes on.
+//
 // # What it asks of the kernel besides FUSE
 //
 // Holders of semaphores and locks are watched through pidfds, segments live in

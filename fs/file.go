@@ -149,15 +149,27 @@ func (f *FS) newHandle(e *file, n *node, thread, flags uint32) (*handle, uint32)
 	if h.Seekable {
 		n.reader = h
 	}
+	f.addHandle(h)
+	return h, open
+}
+
+// addHandle gives h the number that the kernel calls it by.
+func (f *FS) addHandle(h *handle) {
 	f.handlesMu.Lock()
+	defer f.handlesMu.Unlock()
 	f.lastFh++
 	h.fh = f.lastFh
-	if !e.spec.endpoint() {
+	if !h.file.spec.endpoint() {
 		h.fh |= fusedev.SlowHandle
 	}
 	f.handles[h.fh] = h
-	f.handlesMu.Unlock()
-	return h, open
+}
+
+// removeHandle undoes addHandle.
+func (f *FS) removeHandle(h *handle) {
+	f.handlesMu.Lock()
+	defer f.handlesMu.Unlock()
+	delete(f.handles, h.fh)
 }
 
 // ServeOpen implements fusedev.Handler.
@@ -222,18 +234,20 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) sys
 
 // forgetHandle drops h, which its object does not know or no longer knows.
 func (f *FS) forgetHandle(h *handle) {
+	f.bury(f.dropped(h))
+}
+
+// dropped is dropHandle without f.mu held.
+func (f *FS) dropped(h *handle) *object {
 	f.mu.Lock()
-	unused := f.dropHandle(h)
-	f.mu.Unlock()
-	f.bury(unused)
+	defer f.mu.Unlock()
+	return f.dropHandle(h)
 }
 
 // dropHandle is forgetHandle with f.mu held. It returns the object, if any, whose last
 // use h was.
 func (f *FS) dropHandle(h *handle) *object {
-	f.handlesMu.Lock()
-	delete(f.handles, h.fh)
-	f.handlesMu.Unlock()
+	f.removeHandle(h)
 	if h.attached {
 		h.file.object.detach()
 	}
@@ -251,19 +265,17 @@ func (f *FS) close(h *handle) {
 	if o == nil || !h.file.spec.endpoint() {
 		return
 	}
-	o.mu.Lock()
-	h.vigil.end()
-	if h.poll {
-		i := slices.Index(o.polled, h)
-		o.polled = slices.Delete(o.polled, i, i+1)
-	}
-	r := objects.Request{Op: objects.Close, Handle: &h.Handle, Killed: h.writer.killed(), Tag: (*call)(nil)}
-	h.writer.forget()
-	done := o.impl.Submit(f.now(), &r)
-	wake := o.woken()
-	o.mu.Unlock()
-	f.finish(done)
-	f.wake(wake)
+	r := objects.Request{Op: objects.Close, Handle: &h.Handle, Tag: (*call)(nil)}
+	f.withObject(o, func(now objects.Time) objects.Finished {
+		h.vigil.end()
+		if h.poll {
+			i := slices.Index(o.polled, h)
+			o.polled = slices.Delete(o.polled, i, i+1)
+		}
+		r.Killed = h.writer.killed()
+		h.writer.forget()
+		return o.impl.Submit(now, &r)
+	})
 	if o != &f.trace.object {
 		f.noteFor(o, h.opener.Caller, objects.Close.String(), 0, 0)
 	}
@@ -273,9 +285,10 @@ func (f *FS) close(h *handle) {
 // opening it, has died.
 func (f *FS) watchHolder(h *handle, thread uint32) {
 	v := f.watch(thread, func() { f.release(h) })
-	h.file.object.mu.Lock()
+	o := h.file.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	h.vigil = v
-	h.file.object.mu.Unlock()
 }
 
 // release gives back what is held through h, whose opener has died. A child of its
@@ -283,12 +296,7 @@ func (f *FS) watchHolder(h *handle, thread uint32) {
 func (f *FS) release(h *handle) {
 	r := objects.Request{Op: objects.Release, Handle: &h.Handle, Tag: (*call)(nil)}
 	o := h.file.object
-	o.mu.Lock()
-	done := o.impl.Submit(f.now(), &r)
-	wake := o.woken()
-	o.mu.Unlock()
-	f.finish(done)
-	f.wake(wake)
+	f.withObject(o, func(now objects.Time) objects.Finished { return o.impl.Submit(now, &r) })
 }
 
 func callerOf(c fuse.Caller) objects.Caller {
@@ -366,10 +374,17 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 			c.Reply(in.Unique, errno)
 		case s.then != nil:
 			unique, n := in.Unique, len(data)
-			go func() {
+			f.spawn("what follows a setting", func() {
+				answered := false
+				defer func() {
+					if !answered {
+						c.Reply(unique, syscall.EIO)
+					}
+				}()
 				s.then(f, h.file.object)
+				answered = true
 				c.ReplyWrite(unique, n)
-			}()
+			})
 		default:
 			c.ReplyWrite(in.Unique, len(data))
 		}
@@ -394,20 +409,26 @@ func (f *FS) ServePoll(c *fusedev.Conn, in *fusedev.PollIn) {
 	h := f.handleFor(in.Fh)
 	events := objects.In | objects.Out
 	if h != nil && h.file.spec.endpoint() {
-		o := h.file.object
-		o.mu.Lock()
-		events = o.impl.Ready(&h.Handle)
-		if in.Flags&fusedev.PollScheduleNotify != 0 {
-			h.kh = in.Kh
-			if !h.poll {
-				h.poll = true
-				o.polled = append(o.polled, h)
-			}
-		}
-		h.seen, h.changed = events, o.impl.Held().Changed
-		o.mu.Unlock()
+		events = h.polledFor(in)
 	}
 	c.ReplyPoll(in.Unique, pollMask(events))
+}
+
+// polledFor returns the events that hold for h, and remembers that poll(2) was told.
+func (h *handle) polledFor(in *fusedev.PollIn) objects.Events {
+	o := h.file.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	events := o.impl.Ready(&h.Handle)
+	if in.Flags&fusedev.PollScheduleNotify != 0 {
+		h.kh = in.Kh
+		if !h.poll {
+			h.poll = true
+			o.polled = append(o.polled, h)
+		}
+	}
+	h.seen, h.changed = events, o.impl.Held().Changed
+	return events
 }
 
 // pollMask adds the synonyms that poll(2) has for data of normal priority.
@@ -445,17 +466,25 @@ func (h *handle) show(f *FS) []byte {
 // readText reads a control file. What it shows is fixed by the read at offset 0, so
 // that a reader with a small buffer sees one consistent text.
 func (h *handle) readText(f *FS, offset uint64, size uint32) []byte {
-	f.handlesMu.RLock()
-	text := h.text
-	f.handlesMu.RUnlock()
+	text := h.shown(f)
 	if text == nil || offset == 0 && !h.file.spec.fixed {
 		fresh := h.show(f)
 		text = &fresh
-		f.handlesMu.Lock()
-		h.text = text
-		f.handlesMu.Unlock()
+		h.setShown(f, text)
 	}
 	b := *text
 	b = b[min(offset, uint64(len(b))):]
 	return b[:min(int(size), len(b))]
+}
+
+func (h *handle) shown(f *FS) *[]byte {
+	f.handlesMu.RLock()
+	defer f.handlesMu.RUnlock()
+	return h.text
+}
+
+func (h *handle) setShown(f *FS, text *[]byte) {
+	f.handlesMu.Lock()
+	defer f.handlesMu.Unlock()
+	h.text = text
 }

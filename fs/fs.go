@@ -96,10 +96,10 @@ func New(cfg Config) *FS {
 func (f *FS) Serve(dev int) error {
 	f.conn = fusedev.NewConn(dev, f, f, f.log)
 	f.keep = f.keepData
-	go func() {
+	f.spawn("the wait for the kernel", func() {
 		<-f.conn.Ready()
 		close(f.ready)
-	}()
+	})
 	err := f.conn.Serve(threads)
 	f.Shutdown()
 	f.store.close()
@@ -112,9 +112,17 @@ func (f *FS) Ready() <-chan struct{} { return f.ready }
 // Shutdown destroys every object: whoever waits gets EIDRM, and nothing new can be
 // made. It is called before the mount is detached.
 func (f *FS) Shutdown() {
+	for _, o := range f.goDown() {
+		f.destroy(o)
+	}
+	f.destroy(&f.trace.object)
+}
+
+// goDown has nothing new made, and returns the objects that there are.
+func (f *FS) goDown() (all []*object) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.down = true
-	var all []*object
 	for _, d := range f.kinds {
 		for name, o := range d.objects {
 			if name == o.name {
@@ -122,11 +130,7 @@ func (f *FS) Shutdown() {
 			}
 		}
 	}
-	f.mu.Unlock()
-	for _, o := range all {
-		f.destroy(o)
-	}
-	f.destroy(&f.trace.object)
+	return all
 }
 
 // now is the time as objects count it: nanoseconds since the Unix epoch that never

@@ -47,8 +47,15 @@ type placed struct {
 
 // allObjects lists every object that who may see, sorted by path.
 func (f *FS) allObjects(who *identity) []placed {
+	l := f.placedObjects(who)
+	slices.SortFunc(l, func(a, b placed) int { return strings.Compare(a.path, b.path) })
+	return l
+}
+
+// placedObjects is allObjects in no order.
+func (f *FS) placedObjects(who *identity) (l []placed) {
 	f.mu.Lock()
-	var l []placed
+	defer f.mu.Unlock()
 	for _, d := range f.kinds {
 		for name, o := range d.objects {
 			if name == o.name && f.visible(o, who) { // else it is an alias, or hidden
@@ -56,8 +63,6 @@ func (f *FS) allObjects(who *identity) []placed {
 			}
 		}
 	}
-	f.mu.Unlock()
-	slices.SortFunc(l, func(a, b placed) int { return strings.Compare(a.path, b.path) })
 	return l
 }
 
@@ -77,34 +82,44 @@ func KindIn(dir string) string {
 func (f *FS) showObjects(who *identity) []byte {
 	var b []byte
 	for _, o := range f.allObjects(who) {
-		f.mu.Lock()
-		i, shape := *o.entry().base(), "directory"
-		if o.flat {
-			shape = "flat"
-		}
-		switch i.mode & syscall.S_IFMT {
-		case syscall.S_IFIFO:
-			shape = "fifo"
-		case syscall.S_IFSOCK:
-			shape = "socket"
-		}
-		f.mu.Unlock()
-		o.mu.Lock()
-		held, waiting := o.impl.Held(), 0
-		for range o.impl.Waiters() {
-			waiting++
-		}
-		var policies []byte
-		if shape == "flat" || shape == "directory" {
-			for _, name := range objects.KindNamed(o.kind.p.kind).Policies {
-				policies = fmt.Appendf(policies, " %s=%s", name, escapeSpace(o.impl.Policy(name)))
-			}
-		}
-		o.mu.Unlock()
+		i, shape := f.shapeOf(o.object)
+		held, waiting, policies := o.summary(shape)
 		b = fmt.Appendf(b, "%s %s %04o %d %d %d %d %d%s\n", escapeSpace(o.path), shape, i.mode&0o7777, i.uid, i.gid,
 			held.Messages, held.Bytes, waiting, policies)
 	}
 	return b
+}
+
+// shapeOf returns the attributes of o, and the word for what it is.
+func (f *FS) shapeOf(o *object) (i inode, shape string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, shape = *o.entry().base(), "directory"
+	if o.flat {
+		shape = "flat"
+	}
+	switch i.mode & syscall.S_IFMT {
+	case syscall.S_IFIFO:
+		shape = "fifo"
+	case syscall.S_IFSOCK:
+		shape = "socket"
+	}
+	return i, shape
+}
+
+// summary returns what o holds, how many requests wait, and its policies as NAME=VALUE.
+func (o *object) summary(shape string) (held objects.Held, waiting int, policies []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for range o.impl.Waiters() {
+		waiting++
+	}
+	if shape == "flat" || shape == "directory" {
+		for _, name := range objects.KindNamed(o.kind.p.kind).Policies {
+			policies = fmt.Appendf(policies, " %s=%s", name, escapeSpace(o.impl.Policy(name)))
+		}
+	}
+	return o.impl.Held(), waiting, policies
 }
 
 // showAllWaiters gives a line for each request that waits anywhere: the object's
@@ -123,15 +138,7 @@ func (f *FS) showAllWaiters(who *identity) []byte {
 		b = fmt.Appendf(b, "%s/trace %s\n", infoName, w)
 	}
 	for _, l := range f.lockedFiles(who) {
-		l.table.mu.Lock()
-		var wanted []objects.FileLock
-		for r := range l.table.t.Waiters() {
-			lock := *r.Lock
-			lock.Pid, lock.Since = r.Caller.Pid, r.Since
-			wanted = append(wanted, lock)
-		}
-		l.table.mu.Unlock()
-		b = f.appendLocks(b, l, wanted)
+		b = f.appendLocks(b, l, l.table.wanted())
 	}
 	return b
 }
@@ -149,10 +156,7 @@ func (f *FS) showAllOwners(who *identity) []byte {
 		}
 	}
 	for _, l := range f.lockedFiles(who) {
-		l.table.mu.Lock()
-		held := slices.Collect(l.table.t.Owners())
-		l.table.mu.Unlock()
-		b = f.appendLocks(b, l, held)
+		b = f.appendLocks(b, l, l.table.held())
 	}
 	return b
 }
@@ -219,14 +223,18 @@ func escapeSpace(s string) string {
 	return strings.NewReplacer(`\`, `\134`, " ", `\040`).Replace(s)
 }
 
+// sizes counts what the kernel knows of the mount.
+func (f *FS) sizes() (nodes, handles int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.handlesMu.RLock()
+	defer f.handlesMu.RUnlock()
+	return len(f.nodes), len(f.handles)
+}
+
 // showMountStat counts what the daemon holds.
 func (f *FS) showMountStat() []byte {
-	f.mu.Lock()
-	nodes := len(f.nodes)
-	f.mu.Unlock()
-	f.handlesMu.RLock()
-	handles := len(f.handles)
-	f.handlesMu.RUnlock()
+	nodes, handles := f.sizes()
 	used := f.ledger.total()
 	passthrough := 0
 	if f.store.passes(f) {

@@ -19,8 +19,32 @@ type fileLocks struct {
 
 // A lockTable is one table of locks, made safe for concurrent use.
 type lockTable struct {
-	mu *sync.Mutex // guards t
-	t  objects.LockTable
+	mu     *sync.Mutex // guards t and broken
+	t      objects.LockTable
+	broken bool // it has panicked: EIO for who wants a lock
+}
+
+// withLocks locks l, calls change, unlocks l, and then answers whoever that has finished. A
+// panic in change breaks l: see FS.withObject.
+func (f *FS) withLocks(l *lockTable, change func(now objects.Time) objects.Finished) {
+	f.finish(f.lockedTable(l, change))
+}
+
+func (f *FS) lockedTable(l *lockTable, change func(now objects.Time) objects.Finished) (done objects.Finished) {
+	whole := false
+	defer func() {
+		if !whole {
+			f.failParked(func(k *call) bool { return k.locks == l })
+		}
+	}()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer func() { l.broken = l.broken || !whole }()
+	if !l.broken {
+		done = change(f.now())
+	}
+	whole = true
+	return done
 }
 
 // newFileLocks makes a file's tables. The locks of fcntl(2) are one net over all files.
@@ -31,16 +55,34 @@ func (f *FS) newFileLocks() *fileLocks {
 	}
 }
 
-func (l *lockTable) cancel(now objects.Time, r *objects.Request) objects.Finished {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.t.Cancel(now, r, syscall.EINTR)
+func (l *lockTable) release(f *FS, owner uint64) {
+	f.withLocks(l, func(now objects.Time) objects.Finished { return l.t.Release(now, owner) })
 }
 
-func (l *lockTable) release(now objects.Time, owner uint64) objects.Finished {
+// blocker is the lock that is in the way of one, if there is one.
+func (l *lockTable) blocker(lock objects.FileLock) (holder objects.FileLock, blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.t.Release(now, owner)
+	return l.t.Blocker(lock)
+}
+
+// held lists the locks that are held.
+func (l *lockTable) held() []objects.FileLock {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(l.t.Owners())
+}
+
+// wanted lists the locks that somebody waits for.
+func (l *lockTable) wanted() (all []objects.FileLock) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for r := range l.t.Waiters() {
+		lock := *r.Lock
+		lock.Pid, lock.Since = r.Caller.Pid, r.Since
+		all = append(all, lock)
+	}
+	return all
 }
 
 // table returns the table that a request of h with these flags concerns.
@@ -78,9 +120,7 @@ func (f *FS) ServeGetlk(c *fusedev.Conn, in *fuse.LkIn) {
 		return
 	}
 	l := f.table(h, in.LkFlags)
-	l.mu.Lock()
-	holder, blocked := l.t.Blocker(lockOf(h, in))
-	l.mu.Unlock()
+	holder, blocked := l.blocker(lockOf(h, in))
 	out := fuse.LkOut{Lk: fuse.FileLock{Typ: syscall.F_UNLCK}}
 	if blocked {
 		out.Lk = fuse.FileLock{Start: holder.Start, End: holder.End, Typ: syscall.F_RDLCK, Pid: holder.Pid}
@@ -103,16 +143,16 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 	k := &call{fs: f, conn: c, handle: h, locks: l, unique: in.Unique}
 	k.Op, k.Caller, k.Lock, k.Nonblock = objects.Lock, h.callerFor(in.Caller), &lock, !wait
 	k.Tag = k
-	l.mu.Lock()
-	if l == f.table(h, 0) && lock.Type != objects.Unlock {
-		f.remember(h, in)
-	}
-	done := l.t.Submit(f.now(), &k.Request)
-	if k.Parked() {
-		k.park()
-	}
-	l.mu.Unlock()
-	f.finish(done)
+	f.withLocks(l, func(now objects.Time) objects.Finished {
+		if l == f.table(h, 0) && lock.Type != objects.Unlock {
+			f.remember(h, in)
+		}
+		done := l.t.Submit(now, &k.Request)
+		if k.Parked() {
+			k.park()
+		}
+		return done
+	})
 }
 
 // A lockOwner is a process that has taken fcntl(2) locks through a handle for whose
@@ -131,7 +171,7 @@ func (f *FS) remember(h *handle, in *fuse.LkIn) {
 	}
 	v := f.watch(in.Pid, func() {
 		f.forgetOwner(h, owner)
-		f.finish(f.table(h, 0).release(f.now(), owner))
+		f.table(h, 0).release(f, owner)
 	})
 	h.lockOwners = append(h.lockOwners, lockOwner{owner, v})
 }
@@ -158,7 +198,7 @@ func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 		return fuse.EBADF
 	}
 	if h.file.locks.Load() != nil {
-		f.finish(f.table(h, 0).release(f.now(), in.LockOwner))
+		f.table(h, 0).release(f, in.LockOwner)
 	}
 	return fuse.OK
 }
@@ -170,15 +210,20 @@ func (f *FS) unlock(h *handle, in *fuse.ReleaseIn) {
 		return
 	}
 	if in.ReleaseFlags&fuse.FUSE_RELEASE_FLOCK_UNLOCK != 0 {
-		f.finish(f.table(h, fuse.FUSE_LK_FLOCK).release(f.now(), in.LockOwner))
+		f.table(h, fuse.FUSE_LK_FLOCK).release(f, in.LockOwner)
 	}
 	posix := f.table(h, 0)
-	posix.mu.Lock()
+	for _, o := range posix.takeOwners(h) {
+		o.vigil.end()
+		posix.release(f, o.owner)
+	}
+}
+
+// takeOwners returns those whose locks end with h, and leaves it none.
+func (l *lockTable) takeOwners(h *handle) []lockOwner {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	owners := h.lockOwners
 	h.lockOwners = nil
-	posix.mu.Unlock()
-	for _, o := range owners {
-		o.vigil.end()
-		f.finish(posix.release(f.now(), o.owner))
-	}
+	return owners
 }

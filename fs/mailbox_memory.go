@@ -17,31 +17,34 @@ import (
 // next number. EBUSY: somebody uses it, or it has another name; EISDIR: it is a directory,
 // whose settings are no part of a message.
 func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) syscall.Errno {
+	out, o, errno := f.sendSegment(in, to, name, newName)
+	f.settle(out)
+	f.bury(o)
+	return errno
+}
+
+// sendSegment returns what is to be settled and buried.
+func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, name, newName string) (arrived outcome, sent *object, errno syscall.Errno) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	o, errno := f.sendable(in, name)
 	if errno == 0 && to.gone {
 		errno = syscall.EIDRM
 	}
 	if errno != 0 {
-		f.mu.Unlock()
-		return errno
+		return arrived, nil, errno
 	}
-	unlock := lockBoth(o, to.object)
-	done, errno := objects.SendSegment(f.now(), o.segment(), to.object.impl.(*objects.Mailbox), callerOf(in.Caller))
-	wake := to.object.woken()
-	unlock()
-	if errno == 0 {
-		f.unname(o, name)
-		o.buried = true // whoever still knows it finds it gone
-		f.forgetMoved(&to.inode, newName)
+	_, arrived = f.lockedBoth(o, to.object, func(now objects.Time) (_, done objects.Finished) {
+		done, errno = objects.SendSegment(now, o.segment(), to.object.impl.(*objects.Mailbox), callerOf(in.Caller))
+		return objects.Finished{}, done
+	})
+	if errno != 0 {
+		return arrived, nil, errno
 	}
-	f.mu.Unlock()
-	f.finish(done)
-	f.wake(wake)
-	if errno == 0 {
-		f.bury(o)
-	}
-	return errno
+	f.unname(o, name)
+	o.buried = true // whoever still knows it finds it gone
+	f.forgetEntry(&to.inode, newName)
+	return arrived, o, 0
 }
 
 // sendable returns the segment called name if the caller may send it. FS.mu is held.
@@ -73,39 +76,41 @@ func (f *FS) sendable(in *fuse.RenameIn, name string) (*object, syscall.Errno) {
 // receiveSegment makes the message of d called name a segment of the caller's called
 // newName. What that stood for is removed as by rm.
 func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string) syscall.Errno {
-	f.mu.Lock()
-	to, target, errno := f.receivable(in, d, name, newName)
-	if errno != 0 {
-		f.mu.Unlock()
-		return errno
-	}
-	o, errno := f.newObject(to, true, 0o600, in.Caller.Owner)
-	if errno != 0 {
-		f.mu.Unlock()
-		return errno
-	}
-	seq, _ := number(name, 64)
-	unlock := lockBoth(d.object, o)
-	done, errno := objects.ReceiveSegment(f.now(), d.object.impl.(*objects.Mailbox), seq, o.segment())
-	wake := d.object.woken()
-	unlock()
-	unused := o
-	if errno == 0 {
-		unused = nil
-		if target != nil {
-			unused = f.unname(target, newName)
-		}
-		o.addName(newName)
-		f.forgetMoved(&to.inode, newName)
-	}
-	f.mu.Unlock()
-	f.finish(done)
-	f.wake(wake)
+	out, unused, errno := f.receiveSegment(in, d, name, newName)
+	f.settle(out)
 	f.bury(unused)
 	if errno == 0 {
 		f.left(d, name)
 	}
 	return errno
+}
+
+// receiveSegment returns what is to be settled and buried.
+func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, name, newName string) (left outcome, unused *object, errno syscall.Errno) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	to, target, errno := f.receivable(in, d, name, newName)
+	if errno != 0 {
+		return left, nil, errno
+	}
+	o, errno := f.newObject(to, true, 0o600, in.Caller.Owner)
+	if errno != 0 {
+		return left, nil, errno
+	}
+	seq, _ := number(name, 64)
+	left, _ = f.lockedBoth(d.object, o, func(now objects.Time) (done, _ objects.Finished) {
+		done, errno = objects.ReceiveSegment(now, d.object.impl.(*objects.Mailbox), seq, o.segment())
+		return done, objects.Finished{}
+	})
+	if errno != 0 {
+		return left, o, errno
+	}
+	if target != nil {
+		unused = f.unname(target, newName)
+	}
+	o.addName(newName)
+	f.forgetEntry(&to.inode, newName)
+	return left, unused, 0
 }
 
 // receivable returns where the caller may receive the message of d called name as newName,
@@ -132,12 +137,14 @@ func (f *FS) receivable(in *fuse.RenameIn, d *folderDir, name, newName string) (
 	return to, target, to.mayRemove(in.Uid, target)
 }
 
-// forgetMoved makes the kernel forget name in dir, where it believes that what it has
-// moved there is: it is another file now, or none of that name. FS.mu is held.
-func (f *FS) forgetMoved(dir *inode, name string) {
-	if dir.node != nil {
-		go f.conn.NotifyInvalEntry(dir.node.id, name)
+// forgetEntry makes the kernel forget name in dir, where it knows something that is not
+// there any more: what it has moved there is another file now, say. FS.mu is held.
+func (f *FS) forgetEntry(dir *inode, name string) {
+	if dir.node == nil {
+		return
 	}
+	id := dir.node.id
+	f.spawn("forgetting of a name", func() { f.conn.NotifyInvalEntry(id, name) })
 }
 
 // messagePart reads the message m, called name, if its bytes are memory: as long as the

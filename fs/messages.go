@@ -94,21 +94,23 @@ func (d *folderDir) mayTake(uid uint32, name string) syscall.Errno {
 	return 0
 }
 
-func discardMessage(f *FS, d *folderDir, uid uint32, name string) syscall.Errno {
+// mayTake is folderDir.mayTake without FS.mu held.
+func (f *FS) mayTake(d *folderDir, uid uint32, name string) syscall.Errno {
 	f.mu.Lock()
-	errno := d.mayTake(uid, name)
-	f.mu.Unlock()
-	if errno != 0 {
+	defer f.mu.Unlock()
+	return d.mayTake(uid, name)
+}
+
+func discardMessage(f *FS, d *folderDir, uid uint32, name string) syscall.Errno {
+	if errno := f.mayTake(d, uid, name); errno != 0 {
 		return errno
 	}
 	seq, _ := number(name, 64)
-	o := d.object
-	o.mu.Lock()
-	done, errno := o.impl.(*objects.Mailbox).Discard(f.now(), seq)
-	wake := o.woken()
-	o.mu.Unlock()
-	f.finish(done)
-	f.wake(wake)
+	var errno syscall.Errno
+	f.withObject(d.object, func(now objects.Time) (done objects.Finished) {
+		done, errno = d.object.impl.(*objects.Mailbox).Discard(now, seq)
+		return done
+	})
 	f.left(d, name)
 	return errno
 }
@@ -116,9 +118,7 @@ func discardMessage(f *FS, d *folderDir, uid uint32, name string) syscall.Errno 
 // transferMessage sends the message called name to the mailbox of another folder, where
 // it gets the next number, whatever it was to be called.
 func transferMessage(f *FS, d, to *folderDir, uid uint32, name string) syscall.Errno {
-	f.mu.Lock()
-	errno := d.mayTake(uid, name)
-	f.mu.Unlock()
+	errno := f.mayTake(d, uid, name)
 	if errno != 0 {
 		return errno
 	}
@@ -126,8 +126,8 @@ func transferMessage(f *FS, d, to *folderDir, uid uint32, name string) syscall.E
 		return syscall.EPERM // the numbers are the mailbox's to give
 	}
 	seq, _ := number(name, 64)
-	f.between(d.object, to.object, func(from, to *objects.Mailbox) (left, arrived objects.Finished) {
-		left, arrived, errno = objects.Transfer(f.now(), from, to, seq)
+	f.between(d.object, to.object, func(now objects.Time, from, to *objects.Mailbox) (left, arrived objects.Finished) {
+		left, arrived, errno = objects.Transfer(now, from, to, seq)
 		return left, arrived
 	})
 	if errno == 0 {
@@ -137,34 +137,34 @@ func transferMessage(f *FS, d, to *folderDir, uid uint32, name string) syscall.E
 }
 
 // between calls move with the mailboxes x and y, which are not the same.
-func (f *FS) between(x, y *object, move func(x, y *objects.Mailbox) (left, arrived objects.Finished)) {
-	unlock := lockBoth(x, y)
-	left, arrived := move(x.impl.(*objects.Mailbox), y.impl.(*objects.Mailbox))
-	wake := append(x.woken(), y.woken()...)
-	unlock()
-	f.finish(arrived)
-	f.finish(left)
-	f.wake(wake)
+func (f *FS) between(x, y *object, move func(now objects.Time, x, y *objects.Mailbox) (left, arrived objects.Finished)) {
+	left, arrived := f.lockedBoth(x, y, func(now objects.Time) (left, arrived objects.Finished) {
+		return move(now, x.impl.(*objects.Mailbox), y.impl.(*objects.Mailbox))
+	})
+	f.settle(arrived)
+	f.settle(left)
 }
 
 // forward moves what o has for the dead letters to that mailbox.
 func (f *FS) forward(o *object) {
-	o.mu.Lock()
-	name, _ := o.impl.(*objects.Mailbox).Forward()
-	o.mu.Unlock()
-	f.mu.Lock()
-	to := o.kind.objects[name]
-	f.mu.Unlock()
+	to := f.deadLettersOf(o)
 	if to != nil && to != o {
-		f.between(o, to, func(from, to *objects.Mailbox) (left, arrived objects.Finished) {
-			return objects.Forward(f.now(), from, to)
-		})
+		f.between(o, to, objects.Forward)
 		return
 	}
-	o.mu.Lock()
-	done, _ := objects.Forward(f.now(), o.impl.(*objects.Mailbox), nil)
-	wake := o.woken()
-	o.mu.Unlock()
-	f.finish(done)
-	f.wake(wake)
+	f.withObject(o, func(now objects.Time) objects.Finished {
+		done, _ := objects.Forward(now, o.impl.(*objects.Mailbox), nil)
+		return done
+	})
+}
+
+// deadLettersOf is the mailbox for the dead letters of o, nil if there is none.
+func (f *FS) deadLettersOf(o *object) *object {
+	name := look(o, func(impl objects.Object) string {
+		name, _ := impl.(*objects.Mailbox).Forward()
+		return name
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return o.kind.objects[name]
 }

@@ -112,10 +112,7 @@ func (f *FS) showMetrics(who *identity) []byte {
 	for _, o := range f.allObjects(who) {
 		object := label("object", o.path)
 		kind := o.kind.p.kind
-		o.mu.Lock()
-		counters := o.impl.Stat()
-		o.mu.Unlock()
-		for _, c := range counters {
+		for _, c := range look(o.object, objects.Object.Stat) {
 			value := strconv.FormatInt(c.Value, 10)
 			if name := "ipcfs_" + kind + "_" + c.Name; isGauge(c.Name) {
 				m.family(name, "gauge", "What the stat file of a "+kind+" shows as "+c.Name+".").add("", "{"+object+"}", value)

@@ -196,10 +196,14 @@ func (f *FS) fillAttr(e entry, out *fuse.Attr) {
 
 // Forget implements fuse.RawFileSystem.
 func (f *FS) Forget(id, lookups uint64) {
+	f.bury(f.forgotten(id, lookups))
+}
+
+// forgotten is forget without f.mu held.
+func (f *FS) forgotten(id, lookups uint64) *object {
 	f.mu.Lock()
-	unused := f.forget(id, lookups)
-	f.mu.Unlock()
-	f.bury(unused)
+	defer f.mu.Unlock()
+	return f.forget(id, lookups)
 }
 
 // forget takes references from node id and returns the object, if any, whose last use

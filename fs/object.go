@@ -37,17 +37,15 @@ type object struct {
 
 	mu     sync.Mutex // guards what follows, and serialises calls on impl
 	impl   objects.Object
-	polled []*handle // handles that poll(2) was asked about
-	clock  *clock    // nil unless something may come due
+	fresh  func() objects.Object // makes an empty one of its kind
+	broken bool                  // impl stands for one that has panicked: EIO for whoever uses it
+	polled []*handle             // handles that poll(2) was asked about
+	clock  *clock                // nil unless something may come due
 
 	waits waitTimes
 }
 
-func (o *object) held() objects.Held {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.impl.Held()
-}
+func (o *object) held() objects.Held { return look(o, objects.Object.Held) }
 
 // lockBoth locks two objects, in the order of their inode numbers, and returns what
 // unlocks them.
@@ -55,11 +53,11 @@ func lockBoth(a, b *object) (unlock func()) {
 	if a.ino > b.ino {
 		a, b = b, a
 	}
-	a.mu.Lock()
-	b.mu.Lock()
+	a.mu.Lock() // unlocked by what is returned
+	b.mu.Lock() // likewise
 	return func() {
+		defer a.mu.Unlock()
 		b.mu.Unlock()
-		a.mu.Unlock()
 	}
 }
 
@@ -134,13 +132,15 @@ func (f *FS) newObject(d *kindDir, flat bool, mode uint32, owner fuse.Owner) (*o
 	now := time.Now()
 	f.lastIno += inosPerObject
 	o := &object{kind: d, uid: owner.Uid, ino: f.lastIno, flat: flat}
-	if d.p.make != nil {
-		o.impl = d.p.make(f, owner.Uid)
-	} else {
-		o.impl = objects.KindNamed(d.p.kind).New(f.ledger)
+	o.fresh = func() objects.Object {
+		if d.p.make != nil {
+			return d.p.make(f, o.uid)
+		}
+		return objects.KindNamed(d.p.kind).New(f.ledger)
 	}
-	if e, ok := o.impl.(objects.Expirer); ok {
-		o.clock = &clock{fs: f, object: o, impl: e}
+	o.impl = o.fresh()
+	if _, ok := o.impl.(objects.Expirer); ok {
+		o.clock = &clock{fs: f, object: o}
 	}
 	in := inode{ino: o.ino + 1, mode: fuse.S_IFDIR | mode&0o7777, uid: owner.Uid, gid: owner.Gid, ctime: now}
 	o.dir = &objectDir{inode: in, object: o}
@@ -205,8 +205,8 @@ func (f *FS) unname(o *object, name string) *object {
 // whose name goes: the kernel does not know that the two belong together, and would
 // keep what it knows of NAME.d until somebody asks for it again. FS.mu is held.
 func (f *FS) forgetControls(o *object, name string) {
-	if o.flat && o.dir.node != nil && o.kind.node != nil {
-		go f.conn.NotifyInvalEntry(o.kind.node.id, name+controlSuffix)
+	if o.flat && o.dir.node != nil {
+		f.forgetEntry(&o.kind.inode, name+controlSuffix)
 	}
 }
 
@@ -242,10 +242,5 @@ func (f *FS) bury(o *object) {
 
 // destroy ends o, which has left the tree: its waiters get EIDRM.
 func (f *FS) destroy(o *object) {
-	o.mu.Lock()
-	done := o.impl.Destroy(f.now())
-	wake := o.woken()
-	o.mu.Unlock()
-	f.finish(done)
-	f.wake(wake)
+	f.withObject(o, func(now objects.Time) objects.Finished { return o.impl.Destroy(now) })
 }

@@ -105,9 +105,7 @@ func (f *FS) submitNow(o *object, op objects.Op, c objects.Caller, offset int64,
 	k := &call{fs: f, object: o, silent: true}
 	k.Op, k.Caller, k.Offset, k.Size = op, c, offset, size
 	k.Tag = k
-	done, wake := o.submit(f.now(), k)
-	f.finish(done)
-	f.wake(wake)
+	f.withObject(o, func(now objects.Time) objects.Finished { return o.submitLocked(now, k) })
 	return k.Errno
 }
 
@@ -179,10 +177,7 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse
 		out.Offset = uint64(at)
 		return status(errno)
 	}
-	var attr fuse.Attr
-	f.mu.Lock()
-	f.fillAttr(h.file, &attr)
-	f.mu.Unlock()
+	attr := f.attrOf(h.file)
 	// lseek(2): ENXIO, beyond the end of the file.
 	if in.Offset >= attr.Size {
 		return status(syscall.ENXIO)
@@ -192,6 +187,14 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse
 		out.Offset = attr.Size
 	}
 	return fuse.OK
+}
+
+// attrOf is what stat(2) shows of e.
+func (f *FS) attrOf(e entry) (attr fuse.Attr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fillAttr(e, &attr)
+	return attr
 }
 
 // buffers holds what READs of memory are answered from.
@@ -213,25 +216,27 @@ func (f *FS) readMemory(k *call) {
 //
 // It waits for the kernel, which may wait for the loop.
 func resized(f *FS, o *object) {
-	f.mu.Lock()
-	e := o.file
-	if !o.flat {
-		e = o.files[0] // data
-	}
-	var id uint64
-	if e != nil && e.node != nil {
-		id = e.node.id
-	}
-	f.mu.Unlock()
-	if id != 0 && !f.store.passes(f) {
+	if id := f.memoryNode(o); id != 0 && !f.store.passes(f) {
 		f.conn.NotifyInval(id, o.held().Bytes)
 	}
 }
 
+// memoryNode is the node of the memory of the segment o, 0 if the kernel has none.
+func (f *FS) memoryNode(o *object) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := o.file
+	if !o.flat {
+		e = o.files[0] // data
+	}
+	if e == nil || e.node == nil {
+		return 0
+	}
+	return e.node.id
+}
+
 func showAttached(_ *FS, o *object) []byte {
-	o.mu.Lock()
-	attached := o.segment().Attached()
-	o.mu.Unlock()
+	attached := look(o, func(impl objects.Object) []objects.Attachment { return impl.(*objects.Segment).Attached() })
 	var b []byte
 	for _, a := range attached {
 		pid, command := process(a.Caller.Pid)

@@ -36,7 +36,8 @@ func (t *tracer) Submit(now objects.Time, r *objects.Request) objects.Finished {
 // traceFile makes the file of f's trace. It is its owner's: it tells what everybody
 // does.
 func (f *FS) traceFile(ino uint64, d *staticDir, now time.Time) *file {
-	f.trace.object.impl = &tracer{trace: &f.trace}
+	f.trace.object.fresh = func() objects.Object { return &tracer{trace: &f.trace} }
+	f.trace.object.impl = f.trace.object.fresh()
 	f.trace.object.kind = &kindDir{p: new(presentation)}
 	return &file{
 		inode:  inode{ino: ino, mode: fuse.S_IFREG | 0o400, uid: d.uid, gid: d.gid, ctime: now},
@@ -77,12 +78,7 @@ func (f *FS) note(c objects.Caller, op, path string, n int, errno syscall.Errno,
 	line := fmt.Appendf(nil, "%s %d %s %d %s %s %d %s %.6f\n", time.Unix(0, int64(now)).UTC().Format("2006-01-02T15:04:05.000000Z"),
 		pid, command, c.Uid, op, escapeSpace(path), n, outcome, float64(waited)/1e9)
 	o := &f.trace.object
-	o.mu.Lock()
-	done := o.impl.(*tracer).Add(now, line)
-	wake := o.woken()
-	o.mu.Unlock()
-	f.finish(done)
-	f.wake(wake)
+	f.withObject(o, func(now objects.Time) objects.Finished { return o.impl.(*tracer).Add(now, line) })
 }
 
 // noteCall adds the line of the finished call k, unless it concerns the trace itself.
@@ -134,28 +130,38 @@ func (f *FS) noteName(parent uint64, name string, c fuse.Caller, op string, outc
 	if !f.tracing() || outcome == status(syscall.ESTALE) {
 		return outcome
 	}
-	f.mu.Lock()
-	if d, errno := f.kindDirAt(parent); errno == 0 {
-		name = d.p.dir + "/" + name
-	}
-	f.mu.Unlock()
-	f.note(callerOf(c), op, name, 0, syscall.Errno(outcome), 0)
+	f.note(callerOf(c), op, f.placeIn(parent, name), 0, syscall.Errno(outcome), 0)
 	return outcome
+}
+
+// placeIn is the path of name in the directory that node parent is.
+func (f *FS) placeIn(parent uint64, name string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d, errno := f.kindDirAt(parent); errno == 0 {
+		return d.p.dir + "/" + name
+	}
+	return name
 }
 
 // noteMember adds a line for the rename(2) of the member of d called name, and returns
 // the outcome.
 func (f *FS) noteMember(d *folderDir, name string, c fuse.Caller, outcome fuse.Status) fuse.Status {
 	if f.tracing() {
-		f.mu.Lock()
-		path := d.object.path()
-		if d.object.flat {
-			path += controlSuffix
-		}
-		f.mu.Unlock()
-		f.note(callerOf(c), "rename", path+"/"+d.folder.name+"/"+name, 0, syscall.Errno(outcome), 0)
+		f.note(callerOf(c), "rename", f.placeOfMember(d, name), 0, syscall.Errno(outcome), 0)
 	}
 	return outcome
+}
+
+// placeOfMember is the path of the member of d called name.
+func (f *FS) placeOfMember(d *folderDir, name string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	path := d.object.path()
+	if d.object.flat {
+		path += controlSuffix
+	}
+	return path + "/" + d.folder.name + "/" + name
 }
 
 // noteSize adds a line for the new size of memory that in gives.
@@ -163,17 +169,21 @@ func (f *FS) noteSize(in *fuse.SetAttrIn, errno syscall.Errno) {
 	if _, ok := in.GetSize(); !ok {
 		return
 	}
-	f.mu.Lock()
-	var o *object
-	if n := f.nodes[in.NodeId]; n != nil {
-		if e, ok := n.entry.(*file); ok && e.spec.memory {
-			o = e.object
-		}
-	}
-	f.mu.Unlock()
-	if o != nil {
+	if o := f.memoryAt(in.NodeId); o != nil {
 		f.note(callerOf(in.Caller), objects.Resize.String(), f.placeOf(o), 0, errno, 0)
 	}
+}
+
+// memoryAt is the segment whose memory node id is, nil if it is none.
+func (f *FS) memoryAt(id uint64) *object {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := f.nodes[id]; n != nil {
+		if e, ok := n.entry.(*file); ok && e.spec.memory {
+			return e.object
+		}
+	}
+	return nil
 }
 
 // placeOf is the path of o at this time.

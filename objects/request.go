@@ -154,6 +154,9 @@ func one(r *Request) Finished {
 	return Finished{r, r}
 }
 
+// Fail finishes r, which no object has, with errno.
+func (r *Request) Fail(errno syscall.Errno) Finished { return failed(r, errno) }
+
 func failed(r *Request, errno syscall.Errno) Finished {
 	r.Errno = errno
 	return one(r)

@@ -3,6 +3,7 @@ package fusedev
 import (
 	"fmt"
 	"log"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -359,19 +360,24 @@ func (c *Conn) handleCold(req []byte) {
 // caller holds the lock under which p may finish.
 func (c *Conn) Park(unique uint64, p Parked) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.parked[unique] = p
 	if c.waiting++; c.waiting >= perDevice && c.current.Load() == c {
 		c.current.Store(c.roomy())
 	}
-	c.mu.Unlock()
 }
 
-// Unpark forgets the request unique, which has finished.
-func (c *Conn) Unpark(unique uint64) {
+// Unpark forgets the request unique, which has finished. It reports false if that was
+// not parked, or not any more.
+func (c *Conn) Unpark(unique uint64) bool {
 	c.mu.Lock()
-	delete(c.parked, unique)
+	defer c.mu.Unlock()
+	n := len(c.parked)
+	if delete(c.parked, unique); len(c.parked) == n {
+		return false
+	}
 	c.waiting--
-	c.mu.Unlock()
+	return true
 }
 
 // Waiting is the number of parked requests.
@@ -381,10 +387,15 @@ func (c *Conn) Waiting() int {
 	return len(c.parked)
 }
 
-func (c *Conn) interrupt(own, unique uint64) {
+// Parked lists the parked requests, in no order.
+func (c *Conn) Parked() []Parked {
 	c.mu.Lock()
-	p := c.parked[unique]
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.parked))
+}
+
+func (c *Conn) interrupt(own, unique uint64) {
+	p := c.waitingAs(unique)
 	if p == nil {
 		// The kernel looks for the request where it was read, which we do not know.
 		for _, d := range *c.devices.Load() {
@@ -395,4 +406,11 @@ func (c *Conn) interrupt(own, unique uint64) {
 		return
 	}
 	p.Interrupt()
+}
+
+// waitingAs returns the parked request unique, nil if it is none.
+func (c *Conn) waitingAs(unique uint64) Parked {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.parked[unique]
 }

@@ -1,0 +1,174 @@
+package fs
+
+import (
+	"runtime"
+	"syscall"
+
+	"ipcfs/objects"
+)
+
+// An outcome is what a call on an object leaves to do when the object is unlocked.
+type outcome struct {
+	done    objects.Finished // to be answered
+	wake    []uint64         // poll notifications to be sent
+	forward *object          // has dead letters that are to go on; nil: there are none
+}
+
+// withObject locks o, calls change, unlocks o, and then answers whoever that has finished.
+// Every call on an object that changes it goes this way, or through locked.
+//
+// A panic in change, or in what belongs to it, is a defect that leaves the object in a state
+// nobody knows. It is broken then: see breakLocked. The panic goes on to whoever logs it.
+func (f *FS) withObject(o *object, change func(now objects.Time) objects.Finished) {
+	f.settle(f.locked(o, change))
+}
+
+// locked is withObject for a caller that holds FS.mu, and settles the outcome when it
+// does no more.
+func (f *FS) locked(o *object, change func(now objects.Time) objects.Finished) (out outcome) {
+	whole := false
+	defer func() {
+		if !whole {
+			f.failParked(func(k *call) bool { return k.object == o })
+		}
+	}()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer func() {
+		if !whole {
+			f.breakLocked(o)
+		}
+	}()
+	out.done = change(f.now())
+	o.afterCallLocked(&out)
+	whole = true
+	return out
+}
+
+// lockedBoth is locked for a call on two objects. What the call finishes of x is answered
+// first.
+func (f *FS) lockedBoth(x, y *object, change func(now objects.Time) (ofX, ofY objects.Finished)) (first, second outcome) {
+	whole := false
+	defer func() {
+		if !whole {
+			f.failParked(func(k *call) bool { return k.object == x || k.object == y })
+		}
+	}()
+	defer lockBoth(x, y)()
+	defer func() {
+		if !whole {
+			f.breakLocked(x)
+			f.breakLocked(y)
+		}
+	}()
+	first.done, second.done = change(f.now())
+	x.afterCallLocked(&first)
+	y.afterCallLocked(&second)
+	whole = true
+	return first, second
+}
+
+// settle does what a call on an object has left to do. No lock is held.
+func (f *FS) settle(out outcome) {
+	f.finish(out.done)
+	f.wake(out.wake)
+	if out.forward != nil {
+		f.spawn("forwarding of dead letters", func() { f.forward(out.forward) })
+	}
+}
+
+// look returns what read finds in o, which it does not change.
+func look[T any](o *object, read func(impl objects.Object) T) T {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return read(o.impl)
+}
+
+// breakLocked puts an object that was destroyed in the place of o's, which has panicked in
+// the middle of a change. Whoever waits for o, or uses it later, gets EIO; it can be
+// removed, and everything else goes on. The broken one gives back what it has on the
+// books as far as it can. o.mu is held.
+func (f *FS) breakLocked(o *object) {
+	now := f.now()
+	was := o.impl
+	o.broken = true
+	if o.fresh != nil {
+		o.impl = o.fresh()
+		o.impl.Destroy(now)
+	}
+	defer func() { _ = recover() }() // what it was in the middle of may be anything
+	was.Destroy(now)
+}
+
+// failParked answers those parked requests with EIO that of admits: what they wait for
+// is broken. No lock is held.
+func (f *FS) failParked(of func(k *call) bool) {
+	if f.conn == nil {
+		return
+	}
+	for _, p := range f.conn.Parked() {
+		if k, ok := p.(*call); ok && of(k) && k.unpark() {
+			k.Errno = syscall.EIO
+			k.answer()
+		}
+	}
+}
+
+// spawn runs work in a goroutine of its own. A panic is logged and ends that work, not
+// the daemon.
+func (f *FS) spawn(what string, work func()) {
+	go func() {
+		defer f.logPanic(what)
+		work()
+	}()
+}
+
+// logPanic is deferred by what the daemon starts: goroutines and timers.
+func (f *FS) logPanic(what string) {
+	if p := recover(); p != nil {
+		stack := make([]byte, 64<<10)
+		f.log.Printf("panic in %s: %v\n%s", what, p, stack[:runtime.Stack(stack, false)])
+	}
+}
+
+// afterCallLocked adds to out what a call on o.impl has led to beside finished requests,
+// and has the clock run for what comes due next. o.mu is held.
+func (o *object) afterCallLocked(out *outcome) {
+	if o.clock != nil {
+		o.clock.setLocked()
+		if b, ok := o.impl.(*objects.Mailbox); ok {
+			if _, any := b.Forward(); any {
+				out.forward = o
+			}
+		}
+	}
+	out.wake = o.wokenLocked()
+}
+
+// wokenLocked returns the handles whose readiness has grown since poll(2) was last told
+// of it, by the kernel's names for them, and those for which something has come
+// beside what was there: an edge, as pipe_write has it in Linux's fs/pipe.c. A handle
+// stays listed: an edge-triggered epoll(7) does not ask again before it is notified.
+// o.mu is held, after a call on o.impl.
+func (o *object) wokenLocked() []uint64 {
+	if len(o.polled) == 0 {
+		return nil
+	}
+	var kh []uint64
+	changed := o.impl.Held().Changed
+	for _, h := range o.polled {
+		events := o.impl.Ready(&h.Handle)
+		if events&^h.seen != 0 || events&(objects.In|objects.Pri) != 0 && changed != h.changed {
+			kh = append(kh, h.kh)
+		}
+		h.seen, h.changed = events, changed
+	}
+	return kh
+}
+
+// wake sends poll notifications. No lock is held.
+func (f *FS) wake(kh []uint64) {
+	for _, kh := range kh {
+		f.conn.NotifyPoll(kh)
+	}
+}
