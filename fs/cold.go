@@ -120,16 +120,15 @@ func (f *FS) setAttr(in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 		i = d.object.file.base() // NAME.d is owned like NAME
 	}
 	if mode, ok := in.GetMode(); ok {
-		i.mode = i.mode&^0o7777 | mode
-		i.ctime = time.Now()
+		i.chmod(mode)
+		if o := objectOf(n.entry); o != nil {
+			o.reach()
+		}
 	}
-	if uid, ok := in.GetUID(); ok {
-		i.uid = uid
-		i.ctime = time.Now()
-	}
-	if gid, ok := in.GetGID(); ok {
-		i.gid = gid
-		i.ctime = time.Now()
+	if o := objectOf(n.entry); o != nil {
+		o.chown(in)
+	} else {
+		i.chown(in)
 	}
 	f.fillAttr(n.entry, &out.Attr)
 	return fuse.OK

@@ -27,13 +27,13 @@ func (e *file) attr(out *fuse.Attr) {
 	if e.object == nil {
 		return
 	}
+	if e.spec.attr != nil {
+		e.spec.attr(out)
+		return
+	}
 	if e.spec.memory {
 		out.Nlink += uint32(len(e.object.aliases))
 		e.object.memoryAttr(out)
-		return
-	}
-	if e.spec.attr != nil {
-		e.spec.attr(out)
 		return
 	}
 	if e.borrowed() {
@@ -60,6 +60,7 @@ type handle struct {
 	changed  objects.Time   // when what was there had changed last when poll(2) was told; guarded by object.mu
 
 	opener  identity // of the process that has opened it
+	chowns  uint64   // of the object, when it was opened
 	backing int32    // the kernel's number for the segment's memory, 0 if it goes through us
 
 	// next is the offset at which a read(2) of a stream goes on that is too long for
@@ -114,6 +115,9 @@ func (s *spec) openable(flags uint32) syscall.Errno {
 // FOPEN flags the kernel is to treat it. FS.mu is held.
 func (f *FS) newHandle(e *file, n *node, thread, flags uint32) (*handle, uint32) {
 	h := &handle{file: e, node: n}
+	if e.object != nil {
+		h.chowns = e.object.chowns
+	}
 	mode := flags & syscall.O_ACCMODE
 	h.Reads = mode != syscall.O_WRONLY
 	h.Writes = mode != syscall.O_RDONLY
@@ -332,6 +336,10 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 		return
 	}
 	if s.read == 0 {
+		if errno := f.disowned(h); errno != 0 {
+			c.Reply(in.Unique, errno)
+			return
+		}
 		c.ReplyData(in.Unique, h.readText(f, in.Offset, in.Size))
 		return
 	}
@@ -449,6 +457,9 @@ const maxValue = 4096
 
 // set writes data to h's control file.
 func (f *FS) set(h *handle, c objects.Caller, data []byte) syscall.Errno {
+	if errno := f.disowned(h); errno != 0 {
+		return errno
+	}
 	if len(data) > maxValue {
 		return syscall.EINVAL
 	}

@@ -60,6 +60,8 @@ func (o *object) folderFor(i int) *folderDir {
 			folder:  &p.folders[i],
 			members: make(map[string]*file),
 		}
+		o.folders[i].asked = p.folders[i].mode
+		o.folders[i].within(o.access())
 	}
 	return o.folders[i]
 }
@@ -85,6 +87,10 @@ func (d *folderDir) child(name string) entry {
 		folder: d,
 	}
 	d.members[name] = e
+	if d.folder.own {
+		e.asked = s.mode
+		e.within(d.object.access())
+	}
 	return e
 }
 

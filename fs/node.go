@@ -42,6 +42,7 @@ type inode struct {
 	ino      uint64
 	mode     uint32 // type and permissions
 	uid, gid uint32
+	asked    uint32 // of a file of an object: its permissions before within took of them
 	ctime    time.Time
 	gone     bool  // removed: the link count is 0
 	nodes    int   // that the kernel knows

@@ -33,7 +33,8 @@ type object struct {
 	file    *file // of a flat object
 	files   []*file
 	folders []*folderDir
-	buried  bool // bury is called for it, or was
+	buried  bool   // bury is called for it, or was
+	chowns  uint64 // how often it was given to another user
 
 	mu     sync.Mutex // guards what follows, and serialises calls on impl
 	impl   objects.Object
@@ -88,6 +89,8 @@ func (o *object) fileFor(s *spec, i int) *file {
 			object: o,
 			spec:   s,
 		}
+		o.files[i].asked = s.mode
+		o.files[i].within(o.access())
 	}
 	return o.files[i]
 }

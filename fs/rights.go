@@ -6,8 +6,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"ipcfs/objects"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // The kernel checks modes before a request reaches us (default_permissions, fuse.rst).
@@ -53,6 +57,123 @@ func (o *object) access() attributes {
 	}
 	perm := o.file.mode & 0o777
 	return attributes{o.file.uid, o.file.gid, perm&0o444 | (perm&0o444)>>2 | (perm&0o222)>>1}
+}
+
+// chmod carries out chmod(2). FS.mu is held.
+func (i *inode) chmod(mode uint32) {
+	i.mode = i.mode&^0o7777 | mode
+	i.asked = mode
+	i.ctime = time.Now()
+}
+
+// within takes from the permissions of i, a file of an object, those of classes that may
+// not search dir, through which it is reached: they may have found the file before that
+// was so. What they are when all may, or after a chmod of i itself, is left. FS.mu is held.
+func (i *inode) within(dir attributes) {
+	others := dir.mode>>3 | dir.mode
+	owner, group := others, others
+	if i.uid == dir.uid {
+		owner = dir.mode >> 6
+	}
+	if i.gid == dir.gid {
+		group = dir.mode >> 3
+	}
+	i.mode = i.mode&^0o7777 | i.asked
+	for _, class := range []struct{ dir, bits uint32 }{{owner, 0o700}, {group, 0o070}, {dir.mode, 0o007}} {
+		if class.dir&maySearch == 0 {
+			i.mode &^= class.bits
+		}
+	}
+}
+
+// reach has a chmod of o reach all its files. FS.mu is held.
+func (o *object) reach() {
+	dir := o.access()
+	for _, i := range o.inodes() {
+		i.within(dir)
+	}
+}
+
+// inodes are those of the files and folders of o that were made, without o's own. FS.mu
+// is held.
+func (o *object) inodes() (l []*inode) {
+	for _, e := range o.files {
+		if e != nil {
+			l = append(l, &e.inode)
+		}
+	}
+	for _, d := range o.folders {
+		if d == nil {
+			continue
+		}
+		l = append(l, &d.inode)
+		if d.folder.own {
+			for _, e := range d.members {
+				l = append(l, &e.inode)
+			}
+		}
+	}
+	return l
+}
+
+// objectOf is the object that e stands for, nil if it is only a file of one, or of none.
+func objectOf(e entry) *object {
+	switch e := e.(type) {
+	case *objectDir:
+		return e.object
+	case *file:
+		if e.object != nil && e == e.object.file {
+			return e.object
+		}
+	}
+	return nil
+}
+
+// chown carries out what in says of the owner. FS.mu is held.
+func (i *inode) chown(in *fuse.SetAttrIn) {
+	uid, setUid := in.GetUID()
+	gid, setGid := in.GetGID()
+	if setUid {
+		i.uid = uid
+	}
+	if setGid {
+		i.gid = gid
+	}
+	if setUid || setGid {
+		i.ctime = time.Now()
+	}
+}
+
+// chown gives o away with all its files: they would leave it to its former owner
+// otherwise. FS.mu is held.
+func (o *object) chown(in *fuse.SetAttrIn) {
+	if uid, ok := in.GetUID(); ok && uid != o.entry().base().uid {
+		o.chowns++
+	}
+	o.dir.chown(in)
+	if o.file != nil {
+		o.file.chown(in)
+	}
+	for _, i := range o.inodes() {
+		i.chown(in)
+	}
+}
+
+// disowned is EACCES if h is a control file that was opened before its object was given
+// to another user, unless that user or root had opened it. An endpoint goes on working
+// for whoever has it open, as every file does after chown(2); a control file would let
+// them destroy what is another's.
+func (f *FS) disowned(h *handle) syscall.Errno {
+	o := h.file.object
+	if o == nil || h.file.spec.endpoint() {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o.chowns != h.chowns && h.opener.Uid != 0 && h.opener.Uid != o.entry().base().uid {
+		return syscall.EACCES
+	}
+	return 0
 }
 
 // visible reports whether who is shown what is in o: whoever may search its directory of
