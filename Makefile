@@ -1,4 +1,4 @@
-# make mount    set up, build, and mount an ipcfs at IPC (/tmp/ipc)
+# make mount    set up, build, and mount an ipcfs at IPC (/tmp/ipc for root, your own directory for others)
 # make umount   take it off again
 # make test     set up and run all checks, on real mounts
 # make bench    measure
@@ -6,7 +6,9 @@
 # make explore  check it in all runs of random small programs
 # make install  the command to PREFIX/bin (/usr/local/bin), its manual to PREFIX/share/man
 
-IPC        ?= /tmp/ipc
+# A mount of one user's keeps others out of its directory, so each has one: the XDG Base
+# Directory Specification's for what lives as long as a login.
+IPC        ?= $(shell if [ "$$(id -u)" = 0 ]; then echo /tmp/ipc; else echo "$${XDG_RUNTIME_DIR:-/tmp/ipc-$$(id -u)}/ipc"; fi)
 MOUNT_OPTS ?=
 PREFIX     ?= /usr/local
 DESTDIR    ?=
@@ -30,7 +32,7 @@ mount: setup-fuse build
 	@if [ -e '$(IPC)/.ipcfs/version' ]; then \
 		echo 'An ipcfs is already mounted at $(IPC).'; \
 	else \
-		[ -d '$(IPC)' ] || mkdir -p '$(IPC)' 2>/dev/null || :; \
+		[ -d '$(IPC)' ] || (umask 077 && mkdir -p "$$(dirname '$(IPC)')") && mkdir -p '$(IPC)' 2>/dev/null || :; \
 		$(BIN) mount $(if $(MOUNT_OPTS),-o '$(MOUNT_OPTS)') '$(IPC)' && echo 'Mounted at $(IPC).'; \
 	fi
 	@echo 'Try:'
@@ -39,6 +41,8 @@ mount: setup-fuse build
 	@echo '  cat $(IPC)/mailboxes/jobs &                # wait for the next one'
 	@echo '  cat $(IPC)/.ipcfs/waiters                  # see who waits'
 	@echo '  echo world > $(IPC)/mailboxes/jobs         # and wake it'
+	@echo 'The program is $(abspath $(BIN)); make install puts it into $(PREFIX)/bin.'
+	@echo 'To end it: make umount$(if $(filter command environment,$(firstword $(origin IPC))), IPC=$(IPC))'
 
 umount: build
 	@$(BIN) umount '$(IPC)'

@@ -399,7 +399,7 @@ func TestManualExamplesPrintWhatTheySay(t *testing.T) {
 			if len(steps) == 0 {
 				t.Fatal("no examples found")
 			}
-			typeSessions(t, page, steps)
+			typeSessions(t, page, "PATH=$PWD/bin:$PATH", steps) // who reads a manual has installed it
 		})
 	}
 }

@@ -26,21 +26,31 @@ func TestReadmeSessionsPrintWhatTheySay(t *testing.T) {
 	if len(steps) == 0 {
 		t.Fatal("no sessions found")
 	}
-	typeSessions(t, "README", steps)
+	typeSessions(t, "README", "", steps)
 }
 
-// typeSessions types the sessions of the document.
-func typeSessions(t *testing.T, document string, steps []step) {
+// typeSessions types the sessions of the document, after the line before, into a shell that
+// has nothing else, in a directory in which make has built the program.
+func typeSessions(t *testing.T, document, before string, steps []step) {
 	t.Helper()
 	m := mount(t)
+	clone := t.TempDir()
+	if err := os.Mkdir(filepath.Join(clone, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(ipcfsBin, filepath.Join(clone, "bin", "ipcfs")); err != nil {
+		t.Fatal(err)
+	}
+	limits := string(readFile(t, m.path(".ipcfs/limits")))
 	var script strings.Builder
-	fmt.Fprintf(&script, "umask 022\nPATH=%s:$PATH\n", filepath.Dir(ipcfsBin))
+	script.WriteString("umask 022\n" + before + "\n")
 	for i, s := range steps {
 		fmt.Fprintf(&script, "%s\necho '%s%d'\n", strings.ReplaceAll(s.command, "/tmp/ipc", m.dir), marker, i)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-s")
+	cmd.Dir = clone
 	cmd.Stdin = strings.NewReader(script.String())
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -62,6 +72,18 @@ func typeSessions(t *testing.T, document string, steps []step) {
 			t.Errorf("%s line %d: %s\nprinted:\n%swant:\n%s", document, s.line, s.command, got, s.output)
 		}
 	}
+	if now := string(readFile(t, m.path(".ipcfs/limits"))); now != limits {
+		t.Errorf("%s leaves the limits\n%swant them as they were:\n%s", document, now, limits)
+	}
+}
+
+func readFile(t testing.TB, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 const marker = "--readme-step-"
