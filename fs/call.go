@@ -24,6 +24,7 @@ type call struct {
 	reply     replyKind
 	parked    bool // known to the Conn
 	silent    bool // the caller answers
+	atGate    bool // see gate: it will not be submitted
 }
 
 type replyKind uint8

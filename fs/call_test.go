@@ -22,7 +22,7 @@ func flatMailbox(t *testing.T) (*FS, *object, *handle) {
 		if errno != 0 {
 			t.Fatal(errno)
 		}
-		h, _ := f.newHandle(o.file, f.nodeFor(o.file, 1), 1, 0)
+		h, _ := f.newHandle(o.file, f.nodeFor(o.file, 1), 0)
 		return f, o, h
 	}
 	t.Fatal("no mailboxes")

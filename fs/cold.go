@@ -172,7 +172,7 @@ func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) sy
 // openNew makes the handle of an open(2) that has made o. FS.mu is held.
 func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.Errno {
 	n := f.fillEntry(o.file, in.Pid, &out.EntryOut)
-	h, flags := f.newHandle(o.file, n, in.Pid, in.Flags)
+	h, flags := f.newHandle(o.file, n, in.Flags)
 	if o.file.spec.memory {
 		if errno := f.attach(h, &flags); errno != 0 {
 			f.dropHandle(h)

@@ -18,8 +18,9 @@
 // ([FS.nodeFor]). A node that a thread got from LOOKUP is then its own: nobody else
 // can open it and park a write on it. When many threads open one file at once they
 // share a node until one of them wants to write: that open is answered ESTALE, upon
-// which the kernel looks the name up once more and is given a node for it alone. The
-// one way round, reopening a descriptor
+// which the kernel looks the name up once more and is given a node for it alone. Of a
+// user's writers one is answered at a time, which keeps them from taking the name from
+// each other again and again (see gate.go). The one way round, reopening a descriptor
 // through /proc/PID/fd, is refused with ESTALE while a write is parked.
 //
 // Memory is the exception: nothing waits in a write of it, and its mappings and cached

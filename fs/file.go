@@ -111,9 +111,9 @@ func (s *spec) openable(flags uint32) syscall.Errno {
 	return 0
 }
 
-// newHandle makes the handle of thread's open(2) of e through n, and says with which
-// FOPEN flags the kernel is to treat it. FS.mu is held.
-func (f *FS) newHandle(e *file, n *node, thread, flags uint32) (*handle, uint32) {
+// newHandle makes the handle of an open(2) of e through n, and says with which FOPEN
+// flags the kernel is to treat it. FS.mu is held.
+func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
 	h := &handle{file: e, node: n}
 	if e.object != nil {
 		h.chowns = e.object.chowns
@@ -149,7 +149,7 @@ func (f *FS) newHandle(e *file, n *node, thread, flags uint32) (*handle, uint32)
 			open |= fuse.FOPEN_NOFLUSH
 		}
 	}
-	n.use(thread)
+	n.use()
 	if h.Seekable {
 		n.reader = h
 	}
@@ -179,8 +179,12 @@ func (f *FS) removeHandle(h *handle) {
 // ServeOpen implements fusedev.Handler.
 func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 	k := &call{fs: f, conn: c, unique: in.Unique, reply: replyOpen}
-	errno := f.beginOpen(k, in.NodeId, in.Flags, in.Caller)
-	if errno != 0 {
+	errno, sent := f.beginOpen(k, in.NodeId, in.Flags, in.Caller)
+	answer(sent)
+	switch {
+	case k.atGate:
+		return
+	case errno != 0:
 		c.Reply(in.Unique, errno)
 		return
 	}
@@ -191,26 +195,35 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 	f.submit(k)
 }
 
-// beginOpen prepares k to be submitted as the opening of node id.
-func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) syscall.Errno {
+// beginOpen prepares k to be submitted as the opening of node id, or takes it to a gate.
+// It also returns who is to be answered there.
+func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) (errno syscall.Errno, sent []*opening) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.nodes[id]
 	if n == nil {
-		return syscall.ESTALE
+		return syscall.ESTALE, nil
 	}
 	e, ok := n.entry.(*file)
 	if !ok {
-		return syscall.EISDIR
+		return syscall.EISDIR, nil
 	}
+	if n.shared && flags&syscall.O_ACCMODE != syscall.O_RDONLY && (caller.Pid == 0 || e.claims[caller.Pid] == nil) {
+		if errno := e.spec.openable(flags); errno != 0 {
+			return errno, nil
+		}
+		k.atGate = true
+		return 0, f.enter(k, &e.inode, caller)
+	}
+	return f.openNode(k, n, e, flags, caller), e.arrive(caller.Pid, caller.Uid)
+}
+
+// openNode is beginOpen of e through n. FS.mu is held.
+func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Caller) syscall.Errno {
 	if errno := e.spec.openable(flags); errno != 0 {
 		return errno
 	}
-	if n.shared && flags&syscall.O_ACCMODE != syscall.O_RDONLY {
-		f.refuse(n, caller.Pid)
-		return syscall.ESTALE
-	}
-	if n.parked.Load() > 0 {
+	if n.shared && flags&syscall.O_ACCMODE != syscall.O_RDONLY || n.parked.Load() > 0 {
 		return syscall.ESTALE
 	}
 	var text []byte
@@ -219,7 +232,7 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) sys
 			return syscall.ENOENT
 		}
 	}
-	h, open := f.newHandle(e, n, caller.Pid, flags)
+	h, open := f.newHandle(e, n, flags)
 	if e.spec.fixed {
 		h.text = &text
 	}

@@ -46,6 +46,7 @@ type FS struct {
 	keep   func([]byte) objects.Buffer // keepData, made once
 	ready  chan struct{}
 	trace  trace
+	ended  func(thread uint32) bool // the function of that name, but in tests
 
 	posix struct {
 		mu    sync.Mutex // serialises the locks of fcntl(2)
@@ -80,6 +81,7 @@ func New(cfg Config) *FS {
 		epoch:         now.UnixNano(),
 		ledger:        newLedger(cfg),
 		ready:         make(chan struct{}),
+		ended:         ended,
 		nodes:         make(map[uint64]*node),
 		lastID:        fuse.FUSE_ROOT_ID,
 		lastIno:       firstObjectIno,

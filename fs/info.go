@@ -232,7 +232,7 @@ func (f *FS) sizes() (nodes, handles int) {
 	return len(f.nodes), len(f.handles)
 }
 
-// showMountStat counts what the daemon holds.
+// showMountStat counts what the daemon holds, and what it was asked.
 func (f *FS) showMountStat() []byte {
 	nodes, handles := f.sizes()
 	used := f.ledger.total()
@@ -257,6 +257,7 @@ func (f *FS) showMountStat() []byte {
 		{"goroutines", int64(runtime.NumGoroutine())},
 		{"passthrough", int64(passthrough)},
 		{"heap_bytes", int64(mem.HeapAlloc)},
+		{"requests", f.conn.Requests()},
 	} {
 		b = fmt.Appendf(b, "%s %d\n", c.name, c.value)
 	}

@@ -107,6 +107,10 @@ func (f *FS) showMetrics(who *identity) []byte {
 	m.family("ipcfs_build_info", "gauge", "Always 1; the version is in the label.").add("", "{"+label("version", f.cfg.Version)+"}", "1")
 	for line := range strings.Lines(string(f.showMountStat())) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if name == "requests" {
+			m.family("ipcfs_mount_requests_total", "counter", "What .ipcfs/stat counts as requests.").add("", "", value)
+			continue
+		}
 		m.family("ipcfs_mount_"+name, "gauge", "What .ipcfs/stat shows as "+name+".").add("", "", value)
 	}
 	for _, o := range f.allObjects(who) {

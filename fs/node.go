@@ -48,8 +48,10 @@ type inode struct {
 	nodes    int   // that the kernel knows
 	node     *node // that LOOKUP gave last, nil if the kernel forgot it
 
-	unused  int              // nodes that gave way to others before they were opened, in a row
-	writers map[uint32]*node // nodes of threads that may not write through a shared one; nil until they look up
+	unused  int               // nodes that gave way to others before they were opened, in a row
+	crowded bool              // node is shared from the start: somebody is at a gate
+	claims  map[uint32]*claim // of threads that may not write through a shared node
+	gates   map[uint32]*gate  // of users whose threads may not
 }
 
 func (i *inode) base() *inode { return i }
@@ -70,10 +72,11 @@ func (f *FS) nodeFor(e entry, thread uint32) *node {
 		n = &node{id: f.lastID, entry: e}
 		f.nodes[n.id] = n
 		i.nodes++
-		if _, writes := i.writers[thread]; writes {
-			i.writers[thread] = n
+		if c := i.claims[thread]; c != nil {
+			c.node = n
 		} else {
 			i.node = n
+			n.shared = i.crowded && !stable(e)
 		}
 	}
 	n.thread = thread
@@ -90,13 +93,13 @@ const crowd = 8
 // A fresh node makes the kernel drop the name it had cached, and everybody who was
 // about to use that looks it up again. Hundreds who open one file at once would
 // keep each other from it. When nodes give way before they are used, one is
-// therefore shared, by all but writers: see FS.refuse.
+// therefore shared, by all but writers: see gate.
 func (i *inode) nodeOf(thread uint32) *node {
-	if own, writes := i.writers[thread]; writes {
-		if own == nil || own.opens > 0 || thread == 0 {
+	if c := i.claims[thread]; c != nil {
+		if c.node == nil || c.node.opens > 0 || thread == 0 {
 			return nil // 0 is everybody outside the PID namespace
 		}
-		return own
+		return c.node
 	}
 	n := i.node
 	switch {
@@ -114,30 +117,11 @@ func (i *inode) nodeOf(thread uint32) *node {
 	return n
 }
 
-// refuse keeps thread from writing through the shared node n: the ESTALE that answers
-// its OPEN makes the kernel look the name up once more, which gives the thread a
-// node of its own. f.mu is held.
-func (f *FS) refuse(n *node, thread uint32) {
-	i := n.entry.base()
-	if i.writers == nil {
-		i.writers = make(map[uint32]*node)
-	}
-	i.writers[thread] = nil
-	if i.node == n {
-		i.node = nil
-	}
-	i.unused = 0
-}
-
-// use notes that n has been opened by thread. FS.mu is held.
-func (n *node) use(thread uint32) {
-	i := n.entry.base()
+// use notes that n has been opened. FS.mu is held.
+func (n *node) use() {
 	n.used = true
 	n.opens++
-	i.unused = 0
-	if i.writers[thread] == n {
-		delete(i.writers, thread)
-	}
+	n.entry.base().unused = 0
 }
 
 // stable reports whether e has one node for all: directories, where no write waits,
@@ -219,10 +203,10 @@ func (f *FS) forget(id, lookups uint64) *object {
 	}
 	delete(f.nodes, id)
 	i := n.entry.base()
-	if i.writers[n.thread] == n {
+	if c := i.claims[n.thread]; c != nil && c.node == n {
 		// The kernel compared it with the name that it had cached, and will ask
-		// again: the thread stays a writer until it has opened the file.
-		i.writers[n.thread] = nil
+		// again.
+		c.node = nil
 	}
 	if i.node == n {
 		i.node = nil

@@ -178,6 +178,27 @@ func (o *object) rename(from, to string) {
 		o.name = to
 	}
 	o.kind.objects[to] = o
+	o.disperse()
+}
+
+// disperse is that of all of o's files, whose paths have changed. FS.mu is held.
+func (o *object) disperse() {
+	if o.file != nil {
+		o.file.disperse()
+	}
+	for _, file := range o.files {
+		if file != nil {
+			file.disperse()
+		}
+	}
+	for _, folder := range o.folders {
+		if folder == nil {
+			continue
+		}
+		for _, file := range folder.members {
+			file.disperse()
+		}
+	}
 }
 
 // unname takes one of o's names away, and with the last o itself out of the tree. It
@@ -215,6 +236,7 @@ func (f *FS) forgetControls(o *object, name string) {
 
 // expel marks what belongs to o as gone from the tree. FS.mu is held.
 func (f *FS) expel(o *object) {
+	o.disperse()
 	o.dir.gone = true
 	if o.file != nil {
 		o.file.gone = true

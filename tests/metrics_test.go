@@ -77,6 +77,9 @@ func TestMetricsArePrometheusText(t *testing.T) {
 	if got := all["ipcfs_mount_objects"].GetMetric()[0].GetGauge().GetValue(); got != 5 {
 		t.Errorf("ipcfs_mount_objects = %v, want 5", got)
 	}
+	if got := all["ipcfs_mount_requests_total"]; got.GetType() != dto.MetricType_COUNTER || got.GetMetric()[0].GetCounter().GetValue() < 10 {
+		t.Errorf("ipcfs_mount_requests_total = %v, want a counter of all that was asked", got)
+	}
 	if all["ipcfs_wait_seconds"] != nil {
 		t.Errorf("nobody has waited, but there is %v", all["ipcfs_wait_seconds"])
 	}

@@ -96,6 +96,8 @@ type mount struct {
 	current atomic.Pointer[Conn]     // the device to read from
 	devices atomic.Pointer[[]*Conn]  // all; stored with mu held
 
+	requests atomic.Int64 // read so far
+
 	mu     sync.Mutex        // guards parked and alone
 	parked map[uint64]Parked // by the unique number of the request
 	alone  bool              // no further device can be opened
@@ -239,6 +241,7 @@ func (c *Conn) loop(own *atomic.Pointer[Buffer]) error {
 				c.turn <- struct{}{}
 				reading = false
 			}
+			c.requests.Add(1)
 			d.handle(buf.data[:n])
 		}
 	}
@@ -379,6 +382,9 @@ func (c *Conn) Unpark(unique uint64) bool {
 	c.waiting--
 	return true
 }
+
+// Requests is how many requests the kernel has sent.
+func (c *Conn) Requests() int64 { return c.requests.Load() }
 
 // Waiting is the number of parked requests.
 func (c *Conn) Waiting() int {
