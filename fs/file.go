@@ -416,7 +416,7 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 	h.identify(&k.Request, in.Caller)
 	k.Data, k.Offset = data, int64(in.Offset)
 	if s.stream {
-		k.Keep = f.keep
+		k.Keep, k.Keeps = f.keep, fusedev.BufferSize
 	}
 	if s.memory && in.WriteFlags&fuse.WRITE_CACHE != 0 {
 		k.Op = objects.WriteBack

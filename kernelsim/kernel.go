@@ -2,6 +2,7 @@ package kernelsim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 
@@ -96,9 +97,10 @@ type Node struct {
 
 	kernel *Kernel
 	laws   *monitor
-	book   book
+	accounts
 
-	mailbox *objects.Mailbox // the object itself, whatever Wrap made of it; nil if it is none
+	mailbox *objects.Mailbox    // the object itself, whatever Wrap made of it; nil if it is none
+	holder  objects.Accountable // likewise
 
 	deadline objects.Time // that a timer runs for, 0 if none does
 }
@@ -106,8 +108,9 @@ type Node struct {
 // Create makes an object of the kind with the policies given as name, value pairs.
 func (k *Kernel) Create(name string, kind objects.Kind, policies ...string) (*Node, error) {
 	n := &Node{Name: name, Kind: kind, kernel: k}
-	n.Object = kind.New(&n.book)
+	n.Object = kind.New(&n.accounts)
 	n.mailbox, _ = n.Object.(*objects.Mailbox)
+	n.holder, _ = n.Object.(objects.Accountable)
 	if k.Wrap != nil {
 		n.Object = k.Wrap(kind, n.Object)
 	}
@@ -219,27 +222,60 @@ func (k *Kernel) giveBack(n *Node, r *objects.Request) {
 	k.on(n, giveBack, r, func() objects.Finished { return n.Object.Return(k.now, r) })
 }
 
-// A book is the ledger of one object: it has no limit and remembers what is booked.
-type book struct{ messages, bytes, kept int64 }
+// accounts are the ledger of one object: they have no limit and remember what is booked.
+type accounts struct {
+	book  book
+	users map[uint32]objects.Cost // without those who have nothing
+}
+
+// A book is what is booked on all users together.
+type book struct{ messages, bytes int64 }
 
 // Charge implements objects.Ledger.
-func (b *book) Charge(uid uint32, c objects.Cost) syscall.Errno {
-	b.Adjust(uid, c)
+func (a *accounts) Charge(uid uint32, c objects.Cost) syscall.Errno {
+	a.Adjust(uid, c)
 	return 0
 }
 
 // Adjust implements objects.Ledger.
-func (b *book) Adjust(_ uint32, c objects.Cost) {
-	b.messages += c.Messages
-	b.bytes += c.Bytes
-	b.kept += c.Kept
+func (a *accounts) Adjust(uid uint32, c objects.Cost) {
+	if a.users == nil {
+		a.users = make(map[uint32]objects.Cost)
+	}
+	was := a.users[uid]
+	a.users[uid] = objects.Cost{Messages: was.Messages + c.Messages, Bytes: was.Bytes + c.Bytes, Kept: was.Kept + c.Kept}
+	if a.users[uid] == (objects.Cost{}) {
+		delete(a.users, uid)
+	}
+	a.book.messages += c.Messages
+	a.book.bytes += c.Bytes
 }
 
 // Move implements objects.Ledger.
-func (b *book) Move(from uint32, out objects.Cost, to uint32, in objects.Cost) syscall.Errno {
-	b.Adjust(from, objects.Cost{Messages: -out.Messages, Bytes: -out.Bytes, Kept: -out.Kept})
-	b.Adjust(to, in)
+func (a *accounts) Move(from uint32, out objects.Cost, to uint32, in objects.Cost) syscall.Errno {
+	a.Adjust(from, objects.Cost{Messages: -out.Messages, Bytes: -out.Bytes, Kept: -out.Kept})
+	a.Adjust(to, in)
 	return 0
+}
+
+// balance returns an error unless what is booked on each user is what the object has of
+// them, counted again.
+func (n *Node) balance() error {
+	if n.holder == nil {
+		return nil
+	}
+	want := n.holder.Booked()
+	for _, uid := range slices.Sorted(maps.Keys(want)) {
+		if n.users[uid] != want[uid] {
+			return fmt.Errorf("%+v is booked on user %d; want %+v", n.users[uid], uid, want[uid])
+		}
+	}
+	for _, uid := range slices.Sorted(maps.Keys(n.users)) {
+		if n.users[uid] != want[uid] {
+			return fmt.Errorf("%+v is booked on user %d, who has %+v", n.users[uid], uid, want[uid])
+		}
+	}
+	return nil
 }
 
 // An Option is something that can happen next.

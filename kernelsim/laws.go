@@ -330,8 +330,8 @@ func (m *monitor) check() error {
 			return fmt.Errorf("%s is %d", c.Name, c.Value)
 		}
 	}
-	if m.node.book.messages < 0 || m.node.book.bytes < 0 {
-		return fmt.Errorf("%+v is booked", m.node.book)
+	if err := m.node.balance(); err != nil {
+		return err
 	}
 	if m.kind != nil {
 		return m.kind.check(m)

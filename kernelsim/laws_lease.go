@@ -182,8 +182,8 @@ func (m *monitor) expectLetters(from *monitor) {
 	m.kind.(*mailboxLaws).coming = letters
 	for _, l := range letters {
 		n := int64(len(l.text))
-		from.node.book.Adjust(0, objects.Cost{Messages: -1, Bytes: -n})
-		m.node.book.Adjust(0, objects.Cost{Messages: 1, Bytes: n})
+		from.node.Adjust(l.from, objects.Cost{Messages: -1, Bytes: -n})
+		m.node.Adjust(l.from, objects.Cost{Messages: 1, Bytes: n})
 	}
 }
 

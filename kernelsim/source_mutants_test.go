@@ -53,7 +53,7 @@ func TestLawsFindBugsInTheSource(t *testing.T) {
 		{"a returned lease is not counted", "mailbox_lease.go", "b.redelivered++\n\tb.returned", "b.returned"},
 		{"an acknowledged message returns", "mailbox_lease.go", "\t\tb.received++\n\t\tb.certify(now, m, Received, r.principal(), &done)\n", "\t\tb.received++\n\t\tb.returned(now, m, &done)\n"},
 		{"a dead letter stays", "mailbox_lease.go", "b.dead.push(m, 0)\n\t\treturn", "_ = m"},
-		{"a receipt comes before its message is received", "mailbox_receipt.go", "s.last, s.pending, s.receipt = m, true, nil", "s.last, s.pending, s.receipt = m, false, nil"},
+		{"a receipt comes before its message is received", "mailbox_receipt.go", "s.last, s.pending, s.receipt = m.extra, true, nil", "s.last, s.pending, s.receipt = m.extra, false, nil"},
 		{"late waits push in", "semaphore.go", "if s.waiting.empty() && r.units <= s.value {", "if r.units <= s.value {"},
 		{"a hold keeps its unit", "semaphore.go", "\t\ts.value++\n", ""},
 		{"a post wakes nobody", "semaphore.go", "s.pump(now, &done)\n\tdone.add(r)\n", "done.add(r)\n"},

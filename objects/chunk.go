@@ -1,12 +1,30 @@
 package objects
 
-// A chunk is a part of the stream in memory of its own, or the mark of a hangup.
+// A chunk is a part of the stream in memory of its own, or the mark of a hangup. From its
+// beginning to its end it is booked as the memory that it takes: what is left of its data
+// as bytes, the rest as kept.
 type chunk struct {
 	data       []byte // not read yet
+	cost       int64  // the memory that it takes, in bytes
 	uid        uint32 // whom it is booked on
 	buffer     Buffer // that data is in; nil: its own memory
 	mark       bool
 	prev, next *chunk
+}
+
+// chunkCost is what a chunk takes beside its data: the size class of a chunk, rounded up.
+const chunkCost = 96
+
+// booked is what c is booked as.
+func (c *chunk) booked() Cost {
+	n := int64(len(c.data))
+	return Cost{Bytes: n, Kept: c.cost - n}
+}
+
+// A span is how many bytes of a read were booked on whom.
+type span struct {
+	uid uint32
+	n   int
 }
 
 // Bytes are kept in the driver's buffer instead of being copied if they are longData at

@@ -6,12 +6,15 @@ import "syscall"
 type mail struct {
 	begun *Message   // what was written of a message that goes on
 	inbox []*Message // broadcast, and not received yet; in the order in which they are due
+	// entries is the memory that inbox is in, from its start.
+	entries []*Message
 
 	receipts func(fate Fate, by Caller, at Time) []byte // makes lines of them; nil: none are wanted
 
-	last    *Message // the message sent last, until its receipt is read
-	pending bool     // its receipt is not complete
-	receipt []byte   // what there is of it
+	last    *extra // of the message sent last, until its receipt is read
+	pending bool   // its receipt is not complete
+	receipt []byte // what there is of it
+	wish    *wish  // for the receipts of the messages that were sent
 
 	leased *Message // taken on lease
 	ends   Time     // when the lease does, 0 if it does not
@@ -19,6 +22,9 @@ type mail struct {
 	torn   bool     // it ended before all was read
 
 	abandoned bool // the process that takes leases has died
+
+	pinned   *Message // on its sender's books because the handle reads it
+	pinnedAs *Message // what of it the process sees
 
 	memory *parcel // of the message taken last, until the handle goes on
 }
@@ -69,6 +75,7 @@ type Handle struct {
 	// Process is the process that opened it, 0 if that is not known.
 	Process uint32
 	opener  uint32 // and its uid
+	booked  int64  // bytes kept, on the opener's books
 
 	// Only narrows what is sent and received through it; nil does not.
 	Only *Selector

@@ -65,12 +65,14 @@ type Mailbox struct {
 	deadLetters   string // the name of a mailbox, "" if there is none
 
 	held      messageList
-	due       Time        // nothing that is held expires before; 0: nothing does
-	shared    int64       // how many of held are broadcast
-	begun     int64       // messages that writers have begun
-	leases    []*Handle   // that have one, in the order in which they were taken
-	leaseDue  Time        // none of them ends before; 0: none does
-	dead      messageList // that are to go to the dead letters
+	due       Time                     // nothing that is held expires before; 0: nothing does
+	shared    int64                    // how many of held are broadcast
+	begun     int64                    // messages that writers have begun
+	pinned    struct{ n, bytes int64 } // messages received that count as held: see retain
+	unpinned  bool                     // there are fewer now
+	leases    []*Handle                // that have one, in the order in which they were taken
+	leaseDue  Time                     // none of them ends before; 0: none does
+	dead      messageList              // that are to go to the dead letters
 	senders   queue
 	beginners queue // senders that wait before the beginning of a message
 	receivers queue
@@ -112,9 +114,12 @@ func (b *Mailbox) Submit(now Time, r *Request) Finished {
 	if at := b.Deadline(); at != 0 && at <= now { // the driver's timer is late
 		done := b.Expire(now)
 		done.append(b.submit(now, r))
+		b.relax(now, &done)
 		return done
 	}
-	return b.submit(now, r)
+	done := b.submit(now, r)
+	b.relax(now, &done)
+	return done
 }
 
 func (b *Mailbox) submit(now Time, r *Request) Finished {
@@ -166,6 +171,12 @@ func (b *Mailbox) close(now Time, r *Request) Finished {
 			b.leave(now, h, &done)
 			b.endBegun(now, h, r.Killed, &done)
 		}
+	}
+	b.abolish(h)
+	if h.mail != nil && h.mail.wish != nil {
+		h.mail.wish.handle = nil
+	}
+	if !b.destroyed {
 		b.pump(now, &done)
 	}
 	h.letGo()
@@ -198,7 +209,7 @@ func (b *Mailbox) longest() int64 {
 
 // fits reports whether a message of n bytes can be held.
 func (b *Mailbox) fits(n int64) bool {
-	return b.held.n < b.capacity && n <= b.capacityBytes-b.held.bytes
+	return b.held.n+b.pinned.n < b.capacity && n <= b.capacityBytes-b.held.bytes-b.pinned.bytes
 }
 
 // flush discards what is held. The messages of parked senders were not sent yet:
@@ -236,6 +247,12 @@ func (b *Mailbox) Cancel(now Time, r *Request, cause syscall.Errno) Finished {
 // Return implements Object: the message that r took becomes the next one again,
 // even if that takes the mailbox beyond its capacity.
 func (b *Mailbox) Return(now Time, r *Request) Finished {
+	done := b.takeBack(now, r)
+	b.relax(now, &done)
+	return done
+}
+
+func (b *Mailbox) takeBack(now Time, r *Request) Finished {
 	var done Finished
 	if !r.took || b.destroyed {
 		return done
@@ -247,6 +264,7 @@ func (b *Mailbox) Return(now Time, r *Request) Finished {
 		return done // somebody who shares the handle has read on
 	}
 	h.forget(r.shown)
+	b.book(h)
 	if m.memory() != nil {
 		h.mail.memory = nil
 		defer m.memory().letGo()
@@ -285,6 +303,7 @@ func (b *Mailbox) Destroy(now Time) Finished {
 				m.refund(b.ledger)
 			}
 		}
+		b.abolish(h)
 		if h.mail != nil {
 			*h.mail = mail{memory: h.mail.memory}
 		}

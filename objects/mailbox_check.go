@@ -7,7 +7,7 @@ func (b *Mailbox) Check() error {
 	var n, bytes, memory, shared int64
 	var last uint64
 	for m := b.held.first; m != nil; m = m.next {
-		if m.borrowed || !m.charged && b.ledger == Unlimited {
+		if m.borrowed || int64(m.booked) != int64(len(m.Data))+1 {
 			return fmt.Errorf("message %d is held on borrowed memory or off the books", m.Seq)
 		}
 		if m.memory() != nil && (m.memory().storage == nil || !m.memory().queued) {
@@ -61,6 +61,9 @@ func (b *Mailbox) checkHandles() error {
 	owed := make(map[*Message]int)
 	for _, h := range b.handles {
 		s := h.seen()
+		if h.booked != h.footprint() {
+			return fmt.Errorf("an open file keeps %d bytes, and %d are booked", h.footprint(), h.booked)
+		}
 		if s.begun != nil {
 			begun++
 		}

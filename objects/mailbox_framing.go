@@ -58,7 +58,6 @@ func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 		b.unbook(r, n)
 		if m == nil {
 			m = compose(r, piece)
-			m.borrowed = r.Data != nil // else it is r's own copy
 			if !ends || r.Parked() {
 				m.own()
 				if errno := m.charge(b.ledger); errno != 0 {
@@ -66,7 +65,7 @@ func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 				}
 			}
 		} else {
-			if errno := b.ledger.Charge(m.Sender.Uid, Cost{Bytes: int64(n)}); errno != 0 {
+			if errno := m.grow(b.ledger, n); errno != 0 {
 				return errno
 			}
 			r.begun = uint32(len(m.Data))
@@ -100,7 +99,7 @@ func (b *Mailbox) setBegun(h *Handle, m *Message) {
 
 // unbegin gives the handle of r back what it had begun of m.
 func (b *Mailbox) unbegin(r *Request, m *Message) {
-	b.ledger.Adjust(m.Sender.Uid, Cost{Bytes: int64(r.begun) - int64(len(m.Data))})
+	m.shrink(b.ledger, int(r.begun))
 	m.Data = m.Data[:r.begun]
 	m.share = nil // it was offered to be broadcast, and nobody has it
 	r.begun = 0

@@ -42,7 +42,7 @@ func after(now, span Time) Time {
 // lease leaves m to the handle of r until it is settled. It stays on the books.
 func (b *Mailbox) lease(now Time, r *Request, m *Message) {
 	m.own()
-	m.charge(b.ledger)
+	m.restore(b.ledger)
 	s := r.Handle.kept()
 	s.leased, s.ends, s.late = m, after(now, b.leaseTime), false
 	b.leases = append(b.leases, r.Handle)
@@ -84,6 +84,7 @@ func (b *Mailbox) settle(now Time, r *Request) Finished {
 	case "ack":
 		m := b.unlease(h)
 		h.done()
+		b.book(h)
 		m.refund(b.ledger)
 		b.received++
 		b.certify(now, m, Received, r.principal(), &done)
@@ -105,6 +106,7 @@ func (b *Mailbox) endLease(now Time, h *Handle, done *Finished) {
 	}
 	m := b.unlease(h)
 	h.done()
+	b.book(h)
 	if m.Deliveries++; int64(m.Deliveries) >= b.maxDeliveries && b.deadLetters != "" {
 		b.dead.push(m, 0)
 		return

@@ -103,17 +103,24 @@ func (m *Message) part(from, n int) ([]byte, syscall.Errno) {
 	return b[:n], errno
 }
 
-// moved is m for another mailbox. Who still reads a copy in the first finds memory gone:
-// its lock is not the second's.
+// moved is m for another mailbox, whose lock is not the first's: who still reads m there
+// finds what has been there, but for memory, which is gone.
 func (m *Message) moved() *Message {
-	m.forgo()
-	if m.memory() == nil {
-		return m
+	other := *m
+	m.booked = 0
+	if len(m.Data) <= inlineData {
+		other.Data = other.inline[:copy(other.inline[:], m.Data)]
 	}
-	other, p := *m, *m.memory()
-	p.storage, p.users = p.storage.Move(), 0
-	m.memory().storage, m.charged = nil, false
-	other.extra = &extra{memory: &p, writer: m.Writer()}
+	other.extra = nil
+	if m.Writer() != nil {
+		other.extra = &extra{writer: m.Writer()}
+	}
+	if m.memory() != nil {
+		p := *m.memory()
+		p.storage, p.users = p.storage.Move(), 0
+		m.memory().storage = nil
+		other.extra = &extra{memory: &p, writer: m.Writer()}
+	}
 	return &other
 }
 

@@ -66,7 +66,11 @@ func (b *Mailbox) pass(now Time, m *Message, to *Mailbox, left, arrived *Finishe
 // refuses reports whether a send of m that does not wait would fail for want of room.
 func (b *Mailbox) refuses(m *Message) bool {
 	switch {
-	case m.Urgent || b.awaited(m) || b.receiving == Broadcast && !b.anyoneFor(m):
+	case b.awaited(m) || b.receiving == Broadcast && !b.anyoneFor(m):
+		return false
+	case b.reserve(m) != 0:
+		return true
+	case m.Urgent:
 		return false
 	case b.overflow == Block:
 		return !b.senders.empty() || !b.fits(int64(len(m.Data)))

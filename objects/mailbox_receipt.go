@@ -19,17 +19,19 @@ func (f Fate) String() string { return fateNames[f] }
 
 // expectReceipt begins the receipt of m, which is sent. It takes the place of the one
 // before.
-func expectReceipt(m *Message) {
+func (b *Mailbox) expectReceipt(m *Message) {
 	if m.wants() != nil {
 		s := m.wants().kept()
-		s.last, s.pending, s.receipt = m, true, nil
+		s.last, s.pending, s.receipt = m.extra, true, nil
+		b.book(m.wants())
 	}
 }
 
 // certify adds to the receipt of m what has become of it, and by whose doing.
 func (b *Mailbox) certify(now Time, m *Message, fate Fate, by Caller, done *Finished) {
-	if h := m.wants(); h != nil && h.seen().last == m && h.mail.pending {
+	if h := m.wants(); h != nil && h.seen().last == m.extra && h.mail.pending {
 		h.mail.receipt = append(h.mail.receipt, h.mail.receipts(fate, by, now)...)
+		b.book(h)
 		b.certified(m, done)
 	}
 }
@@ -37,7 +39,7 @@ func (b *Mailbox) certify(now Time, m *Message, fate Fate, by Caller, done *Fini
 // certified completes the receipt of m if nobody else is to get that.
 func (b *Mailbox) certified(m *Message, done *Finished) {
 	h := m.wants()
-	if h == nil || h.seen().last != m || !h.mail.pending || m.share != nil && m.share.owed > 0 {
+	if h == nil || h.seen().last != m.extra || !h.mail.pending || m.share != nil && m.share.owed > 0 {
 		return
 	}
 	h.mail.pending = false
@@ -45,7 +47,7 @@ func (b *Mailbox) certified(m *Message, done *Finished) {
 		next := r.next
 		if r.Handle == h {
 			b.awaiting.remove(r)
-			h.tell(r)
+			b.tell(r)
 			done.add(r)
 		}
 		r = next
@@ -54,8 +56,9 @@ func (b *Mailbox) certified(m *Message, done *Finished) {
 
 // uncertify takes back that m was received, as long as nobody has read it.
 func (b *Mailbox) uncertify(m *Message) {
-	if h := m.wants(); h != nil && h.seen().last == m {
+	if h := m.wants(); h != nil && h.seen().last == m.extra {
 		h.mail.pending, h.mail.receipt = true, nil
+		b.book(h)
 	}
 }
 
@@ -64,8 +67,9 @@ func (b *Mailbox) uncertify(m *Message) {
 func (b *Mailbox) receiptFor(now Time, r *Request) Finished {
 	switch h := r.Handle; {
 	case h.resume(r):
+		b.book(h)
 	case !h.seen().pending:
-		h.tell(r)
+		b.tell(r)
 	case r.Nonblock:
 		return failed(r, syscall.EAGAIN)
 	default:
@@ -75,8 +79,9 @@ func (b *Mailbox) receiptFor(now Time, r *Request) Finished {
 	return one(r)
 }
 
-// tell answers r with the receipt that h has.
-func (h *Handle) tell(r *Request) {
+// tell answers r with the receipt that its handle has.
+func (b *Mailbox) tell(r *Request) {
+	h := r.Handle
 	s := h.seen()
 	if s.receipt == nil {
 		r.Data = nil
@@ -84,4 +89,5 @@ func (h *Handle) tell(r *Request) {
 	}
 	h.begin(r, &Message{Data: s.receipt})
 	s.last, s.receipt = nil, nil
+	b.book(h)
 }

@@ -17,11 +17,23 @@ func (b *Mailbox) show(m *Message, done *Finished) {
 		next := p.next
 		if p.Handle.Only.admits(m) {
 			b.peekers.remove(p)
-			p.Handle.begin(p, m)
+			b.look(p, m)
 			done.add(p)
 		}
 		p = next
 	}
+}
+
+// look finishes the peek r with a copy of m. EDQUOT, ENOSPC: its file would keep more than it
+// may; a larger buffer, which takes all of m, keeps none.
+func (b *Mailbox) look(r *Request, m *Message) {
+	h := r.Handle
+	h.begin(r, m)
+	if errno := b.charge(h); errno != 0 {
+		r.Data, r.Errno = nil, errno
+		h.msg, h.end, h.read = nil, false, 0
+	}
+	b.book(h)
 }
 
 // deliver finishes the receive r with m, which nobody else has.
@@ -29,12 +41,15 @@ func (b *Mailbox) deliver(now Time, r *Request, m *Message, done *Finished) {
 	if r.Op == Lease {
 		b.lease(now, r, m)
 		b.hand(now, r, m, done)
+		b.book(r.Handle)
 		return
 	}
 	b.received++
 	b.certify(now, m, Received, r.principal(), done)
 	b.hand(now, r, m, done)
+	b.retain(r.Handle, m)
 	m.refund(b.ledger)
+	b.book(r.Handle)
 }
 
 // hand finishes the receive r with m.
@@ -67,6 +82,7 @@ func (b *Mailbox) hand(now Time, r *Request, m *Message, done *Finished) {
 
 func (b *Mailbox) receive(now Time, r *Request) Finished {
 	if r.Handle.resume(r) {
+		b.book(r.Handle)
 		return one(r)
 	}
 	if r.Op == Lease {
@@ -174,10 +190,11 @@ func (b *Mailbox) nextFor(h *Handle) *Message {
 
 func (b *Mailbox) peek(now Time, r *Request) Finished {
 	if r.Handle.resume(r) {
+		b.book(r.Handle)
 		return one(r)
 	}
 	if m := b.nextFor(r.Handle); m != nil {
-		r.Handle.begin(r, m)
+		b.look(r, m)
 		return one(r)
 	}
 	if r.Nonblock {

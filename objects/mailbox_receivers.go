@@ -158,7 +158,8 @@ func (b *Mailbox) distribute(now Time, m *Message, s *share, done *Finished) {
 
 // enqueue adds m to what h is owed.
 func (b *Mailbox) enqueue(h *Handle, m *Message) {
-	s := h.kept()
+	b.makeRoom(h, false)
+	s := h.mail
 	i := len(s.inbox)
 	for i > 0 && b.order.precedes(m, s.inbox[i-1]) {
 		i--
@@ -177,6 +178,56 @@ func (h *Handle) dequeue(m *Message) {
 		h.mail.inbox = slices.Delete(h.mail.inbox, i, i+1)
 	}
 	m.share.owed--
+	switch s := h.mail; {
+	case len(s.inbox) > 0:
+	case cap(s.entries) > fewEntries:
+		s.inbox, s.entries = nil, nil
+	default:
+		s.inbox = s.entries[:0]
+	}
+}
+
+// fewEntries are so many that an inbox keeps room for them when it is empty: they are
+// within the allowance of a handle.
+const fewEntries = 64
+
+// makeRoom makes room for an entry more in the inbox of h. It is on the books of who opened
+// h. EDQUOT, ENOSPC: there it may not be, if asked for.
+func (b *Mailbox) makeRoom(h *Handle, ask bool) syscall.Errno {
+	s := h.kept()
+	was, size := s.entries, cap(s.entries)
+	switch {
+	case len(s.inbox) < cap(s.inbox):
+		return 0
+	case 2*len(s.inbox) <= size: // there is room in front
+		n := copy(was[:size], s.inbox)
+		clear(was[n:size])
+		s.inbox = was[:n]
+		return 0
+	}
+	s.entries = make([]*Message, 0, max(8, 2*size))
+	if ask {
+		if errno := b.charge(h); errno != 0 {
+			s.entries = was
+			return errno
+		}
+	}
+	s.inbox = append(s.entries, s.inbox...)
+	b.book(h)
+	return 0
+}
+
+// reserve makes room for m in the inboxes of all that it is for, if it is to be broadcast.
+func (b *Mailbox) reserve(m *Message) syscall.Errno {
+	if b.receiving != Broadcast || m.share != nil {
+		return 0
+	}
+	for h := range b.subscribers(m) {
+		if errno := b.makeRoom(h, true); errno != 0 {
+			return errno
+		}
+	}
+	return 0
 }
 
 // give finishes the receive r with the broadcast m, which it is owed.
@@ -187,7 +238,9 @@ func (b *Mailbox) give(now Time, r *Request, m *Message, done *Finished) {
 	b.received++
 	b.certify(now, m, Received, r.principal(), done)
 	b.hand(now, r, m, done)
+	b.retain(r.Handle, m)
 	b.settled(now, m, done)
+	b.book(r.Handle)
 }
 
 // settled ends the broadcast m if nobody is to get it any more. If nobody has, as everyone
@@ -239,6 +292,7 @@ func (b *Mailbox) revoke(m *Message) {
 	for _, h := range b.handles {
 		if slices.Contains(h.seen().inbox, m) {
 			h.dequeue(m)
+			b.book(h)
 		}
 	}
 	m.share.gone, m.share.held, m.share.offer = true, false, nil
@@ -258,7 +312,9 @@ func (b *Mailbox) leave(now Time, h *Handle, done *Finished) {
 		m.share.owed--
 		b.settled(now, m, done)
 	}
-	h.kept().inbox = nil
+	if h.mail != nil {
+		h.mail.inbox, h.mail.entries = nil, nil
+	}
 }
 
 // owe gives the broadcast m back to the handle of r, who did not get it after all.

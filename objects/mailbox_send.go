@@ -8,8 +8,11 @@ func compose(r *Request, data []byte) *Message {
 	if only := r.Handle.Only; only != nil {
 		only.label(m)
 	}
-	if r.Handle.seen().receipts != nil {
-		m.extra = &extra{wants: r.Handle}
+	if s := r.Handle.seen(); s.receipts != nil {
+		if s.wish == nil {
+			s.wish = &wish{r.Handle}
+		}
+		m.extra = &extra{wish: s.wish}
 	}
 	m.writtenBy(r)
 	return m
@@ -195,7 +198,11 @@ func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno sy
 			return true, 0
 		}
 	}
-	if errno := m.charge(b.ledger); errno != 0 {
+	errno = b.reserve(m)
+	if errno == 0 {
+		errno = m.charge(b.ledger)
+	}
+	if errno != 0 {
 		// mq_send(3) has no such case; like every send that fails, it changes nothing.
 		for old := oldest.pop(); old != nil; old = oldest.pop() {
 			b.restore(old)
@@ -226,11 +233,10 @@ func (b *Mailbox) hold(now Time, m *Message, done *Finished) {
 	}
 }
 
-// restore puts m back, which was held a moment ago. A limit that was reached meanwhile
-// does not lose it.
+// restore puts m back, which was held a moment ago.
 func (b *Mailbox) restore(m *Message) {
 	m.own()
-	m.charge(b.ledger)
+	m.restore(b.ledger)
 	b.held.putBack(m, b.order.rank(m))
 	b.watch(m)
 }
@@ -270,7 +276,7 @@ func (b *Mailbox) accept(now Time, m *Message) {
 	m.Seq = b.seq
 	b.sent++
 	b.changed = now
-	expectReceipt(m)
+	b.expectReceipt(m)
 }
 
 // drop counts m, which was sent and is not held, as dropped.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
-	"syscall"
 )
 
 // inlineData is the longest message, in bytes, that is kept within its Message:
@@ -28,8 +27,8 @@ type Message struct {
 	Urgent   bool
 
 	borrowed   bool   // Data belongs to the driver
-	charged    bool   // booked in the ledger
 	rank       uint8  // in the list that it is in
+	booked     uint32 // the bytes that are booked in the ledger, and 1; 0 if it is not
 	share      *share // nil unless it was broadcast
 	extra      *extra // what few messages have, nil if this one has nothing of it
 	prev, next *Message
@@ -39,7 +38,9 @@ type Message struct {
 // extra is what few messages have.
 type extra struct {
 	memory *parcel // of a segment that was sent whole
-	wants  *Handle // a receipt of it
+	wish   *wish   // whoever wants a receipt of it
+	pins   int     // open files that keep it at its sender's expense
+	over   bool    // and nobody else does
 	writer *Caller // who wrote it for its sender, nil if that was the sender
 }
 
@@ -50,11 +51,14 @@ func (m *Message) memory() *parcel {
 	return m.extra.memory
 }
 
+// A wish is for receipts. It is all of an open file that its messages keep.
+type wish struct{ handle *Handle } // nil: it was closed
+
 func (m *Message) wants() *Handle {
-	if m.extra == nil {
+	if m.extra == nil || m.extra.wish == nil {
 		return nil
 	}
-	return m.extra.wants
+	return m.extra.wish.handle
 }
 
 // Writer is who wrote m through a descriptor that its sender had opened, nil if the
@@ -81,10 +85,10 @@ func (m *Message) writtenBy(r *Request) {
 func (m *Message) forgo() {
 	switch {
 	case m.extra == nil:
-	case m.extra.memory == nil && m.extra.writer == nil:
+	case *m.extra == (extra{wish: m.extra.wish}):
 		m.extra = nil
 	default:
-		m.extra.wants = nil
+		m.extra.wish = nil
 	}
 }
 
@@ -99,27 +103,6 @@ func (m *Message) own() {
 		return
 	}
 	m.Data = append(make([]byte, 0, len(m.Data)), m.Data...)
-}
-
-// charge books m before it is kept.
-func (m *Message) charge(l Ledger) syscall.Errno {
-	if m.charged {
-		return 0
-	}
-	m.memory().enqueue()
-	errno := l.Charge(m.Sender.Uid, Cost{1, int64(len(m.Data)), 0})
-	m.charged = errno == 0
-	return errno
-}
-
-// refund takes m off the books. Its memory, if it has any, is freed unless a handle
-// still reads it.
-func (m *Message) refund(l Ledger) {
-	if m.charged {
-		l.Adjust(m.Sender.Uid, Cost{-1, -int64(len(m.Data)), 0})
-		m.charged = false
-	}
-	m.memory().dequeue()
 }
 
 // A messageList is a queue of messages in the order in which they are to be received:

@@ -84,6 +84,13 @@ const (
 	Hup Events = 0x10 // POLLHUP
 )
 
+// An Accountable is an Object that can say what it is to have booked in its Ledger, user by
+// user: the memory of what it holds, counted again. A user with nothing may be missing.
+type Accountable interface {
+	Object
+	Booked() map[uint32]Cost
+}
+
 // A Cost is what is booked in a Ledger: messages, their bytes or those of pipes and
 // segments, and bytes of memory beside them.
 type Cost struct{ Messages, Bytes, Kept int64 }

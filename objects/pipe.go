@@ -89,7 +89,7 @@ func (p *Pipe) Submit(now Time, r *Request) Finished {
 	if r.Op == Send || r.Op == Receive {
 		return p.oob.Submit(now, r)
 	}
-	r.Errno, r.N, r.Buffer, r.message, r.took = 0, 0, nil, nil, false
+	r.Errno, r.N, r.Buffer, r.message, r.took, r.spans = 0, 0, nil, nil, false, nil
 	if p.destroyed && r.Op != Close {
 		return failed(r, syscall.EIDRM)
 	}
@@ -120,7 +120,9 @@ func (h *Handle) streams() bool { return h.ReadOp != Receive && h.WriteOp != Sen
 // has it; an Open never does, so the first read or write does it instead.
 func (p *Pipe) open(now Time, r *Request) Finished {
 	h := r.Handle
+	h.opener = r.Caller.Uid
 	if !h.streams() {
+		p.oob.handles = append(p.oob.handles, h)
 		p.oob.count(h, 1)
 		return one(r)
 	}
@@ -196,7 +198,10 @@ func (p *Pipe) broken(h *Handle) bool {
 
 func (p *Pipe) close(now Time, h *Handle, done *Finished) {
 	if !h.streams() {
+		p.oob.handles = slices.DeleteFunc(p.oob.handles, func(o *Handle) bool { return o == h })
 		p.oob.count(h, -1)
+		p.oob.abolish(h)
+		p.oob.relax(now, done)
 		return
 	}
 	if h.Reads {
@@ -211,7 +216,7 @@ func (p *Pipe) close(now Time, h *Handle, done *Finished) {
 	if p.lifetime == Session && p.openReaders+p.openWriters == 0 {
 		// fifo(7): the bytes live in the pipe that the open files share.
 		for p.bytes.first != nil {
-			p.lose(p.bytes.first)
+			p.remove(p.bytes.first)
 		}
 		p.held = 0
 	}
@@ -240,24 +245,13 @@ func (p *Pipe) settle(now Time, done *Finished) {
 	p.pump(now, done)
 }
 
-// lose drops c, which nobody will read.
-func (p *Pipe) lose(c *chunk) {
-	p.remove(c)
-	p.refund(c, len(c.data))
-}
-
-// remove takes c off the stream.
+// remove takes c off the stream, and off the books.
 func (p *Pipe) remove(c *chunk) {
 	p.bytes.remove(c)
+	p.ledger.Adjust(c.uid, c.booked().minus())
 	if c.buffer != nil {
 		p.kept--
 		c.buffer.Free()
-	}
-}
-
-func (p *Pipe) refund(c *chunk, n int) {
-	if n > 0 {
-		p.ledger.Adjust(c.uid, Cost{Bytes: -int64(n)})
 	}
 }
 
@@ -277,6 +271,7 @@ func (p *Pipe) write(now Time, r *Request) Finished {
 		}
 		n := min(reader.Size, len(rest))
 		p.deliver(now, reader, rest[:n:n], nil)
+		reader.from = r.Caller.Uid // it would have been
 		readers.add(reader)
 		r.N += n
 		rest = rest[n:]
@@ -375,27 +370,35 @@ func (p *Pipe) room() int64 { return max(0, p.capacity-p.held) }
 // store appends data of r to the stream. Small writes share chunks, unless they
 // are going to wait and might have to be taken back.
 func (p *Pipe) store(r *Request, data []byte, apart bool) syscall.Errno {
-	uid := r.Caller.Uid
-	if errno := p.ledger.Charge(uid, Cost{Bytes: int64(len(data))}); errno != 0 {
+	uid, n := r.Caller.Uid, int64(len(data))
+	if c := p.bytes.last; c != nil && !apart && p.writers.empty() && !c.mark && c.uid == uid && len(data) <= cap(c.data)-len(c.data) {
+		errno := p.ledger.Charge(uid, Cost{Bytes: n, Kept: -n})
+		if errno == 0 {
+			c.data = append(c.data, data...)
+			p.bytes.n += n
+		}
 		return errno
 	}
-	if c := p.bytes.last; c != nil && !apart && p.writers.empty() && !c.mark && c.uid == uid && len(data) <= cap(c.data)-len(c.data) {
-		c.data = append(c.data, data...)
-		p.bytes.n += int64(len(data))
-		return 0
-	}
 	if r.Keep != nil && (len(data) >= fullData || len(data) >= longData && p.kept < fewKept) {
-		p.kept++
-		p.bytes.push(&chunk{data: data[:len(data):len(data)], uid: uid, buffer: r.Keep(data)})
-		return 0
+		c := &chunk{data: data[:len(data):len(data)], cost: r.Keeps + chunkCost, uid: uid}
+		if p.ledger.Charge(uid, c.booked()) == 0 { // else a copy may take less
+			c.buffer = r.Keep(data)
+			p.kept++
+			p.bytes.push(c)
+			return 0
+		}
 	}
 	size := len(data)
 	if !apart {
 		size = max(size, int(min(max(p.bytes.n, minChunk), maxChunk)))
 	}
-	c := &chunk{data: append(make([]byte, 0, size), data...), uid: uid}
-	p.bytes.push(c)
-	return 0
+	c := &chunk{data: data, cost: int64(size) + chunkCost, uid: uid}
+	errno := p.ledger.Charge(uid, c.booked())
+	if errno == 0 {
+		c.data = append(make([]byte, 0, size), data...)
+		p.bytes.push(c)
+	}
+	return errno
 }
 
 // lapse drops the n oldest bytes that are held, and the marks before and between.
@@ -407,7 +410,7 @@ func (p *Pipe) lapse(n int64) {
 			n -= int64(len(c.data))
 			p.dropped += int64(len(c.data))
 			p.held -= int64(len(c.data))
-			p.lose(c)
+			p.remove(c)
 			continue
 		}
 		p.consume(c, int(n))
@@ -420,18 +423,24 @@ func (p *Pipe) lapse(n int64) {
 // consume takes the first n bytes off the first chunk c.
 func (p *Pipe) consume(c *chunk, n int) []byte {
 	b := c.data[:n:n]
-	c.data = c.data[n:]
-	p.bytes.n -= int64(n)
-	p.refund(c, n)
-	if len(c.data) == 0 {
+	if n == len(c.data) {
 		p.remove(c)
+		return b
 	}
+	c.data = c.data[n:]
+	p.shrink(c, n)
 	return b
+}
+
+// shrink notes that c has n bytes less. Their memory is still in use.
+func (p *Pipe) shrink(c *chunk, n int) {
+	p.bytes.n -= int64(n)
+	p.ledger.Adjust(c.uid, Cost{Bytes: -int64(n), Kept: int64(n)})
 }
 
 // deliver gives data, which is in b, to the read r.
 func (p *Pipe) deliver(now Time, r *Request, data []byte, b Buffer) {
-	r.Data, r.Buffer, r.took = data, b, len(data) > 0
+	r.Data, r.Buffer, r.took, r.spans = data, b, len(data) > 0, nil
 	p.received += int64(len(data))
 	p.taken = now
 }
@@ -457,7 +466,7 @@ func (p *Pipe) read(now Time, r *Request) Finished {
 			return done
 		}
 	case c.mark && !r.More:
-		p.bytes.remove(c)
+		p.remove(c)
 		p.hear(r.Handle)
 	case !c.mark:
 		p.deliverNext(now, r)
@@ -476,14 +485,17 @@ func (p *Pipe) read(now Time, r *Request) Finished {
 
 // deliverNext gives the next bytes to the read r.
 func (p *Pipe) deliverNext(now Time, r *Request) {
-	data, b := p.take(r.Size)
+	data, b, spans := p.take(r.Size, &r.from)
 	p.deliver(now, r, data, b)
+	r.spans = spans
 }
 
 // take takes up to n bytes off the stream. Those of a long chunk are not copied; of
-// short ones it collects several, so that a reader gets what is held.
-func (p *Pipe) take(n int) ([]byte, Buffer) {
+// short ones it collects several, so that a reader gets what is held. They were booked on
+// from, or as the spans say.
+func (p *Pipe) take(n int, from *uint32) ([]byte, Buffer, []span) {
 	c := p.bytes.first
+	*from = c.uid
 	if n <= len(c.data) || len(c.data) >= maxChunk || c.next == nil || c.next.mark {
 		n = min(n, len(c.data))
 		if c.buffer != nil {
@@ -491,16 +503,25 @@ func (p *Pipe) take(n int) ([]byte, Buffer) {
 		}
 		b := p.consume(c, n)
 		p.leave(n)
-		return b, c.buffer
+		return b, c.buffer, nil
 	}
 	b := make([]byte, 0, min(int64(n), p.bytes.n, maxChunk))
+	var spans []span
 	for len(b) < cap(b) && c != nil && !c.mark {
-		next := c.next
-		b = append(b, p.consume(c, min(cap(b)-len(b), len(c.data)))...)
+		next, k := c.next, min(cap(b)-len(b), len(c.data))
+		switch {
+		case len(spans) > 0 && spans[len(spans)-1].uid == c.uid:
+			spans[len(spans)-1].n += k
+		case len(spans) > 0:
+			spans = append(spans, span{c.uid, k})
+		case c.uid != *from:
+			spans = append(spans, span{*from, len(b)}, span{c.uid, k})
+		}
+		b = append(b, p.consume(c, k)...)
 		c = next
 	}
 	p.leave(len(b))
-	return b, nil
+	return b, nil, spans
 }
 
 // leave books that n bytes have left the stream. What parked writes offered of them
@@ -561,14 +582,14 @@ func (p *Pipe) cut(w *Request) {
 	if n == 0 {
 		return
 	}
-	c := w.chunk
-	c.data = c.data[:len(c.data)-n]
-	p.bytes.n -= int64(n)
-	p.refund(c, n)
-	if len(c.data) == 0 {
-		p.remove(c)
-	}
 	w.units = 0
+	c := w.chunk
+	if n == len(c.data) {
+		p.remove(c)
+		return
+	}
+	c.data = c.data[:len(c.data)-n]
+	p.shrink(c, n)
 }
 
 // quit ends the parked write w: with what it has written, or with errno if that is
@@ -586,20 +607,26 @@ func (p *Pipe) quit(w *Request, errno syscall.Errno) {
 // when it is reached, or else for the one that comes first. What parked writes offer
 // comes before it.
 func (p *Pipe) hangup(now Time, r *Request) Finished {
-	p.changed = now
 	var done Finished
+	mark := p.bytes.first != nil || len(p.ends) == 0
+	if mark {
+		// As a write: EDQUOT and ENOSPC.
+		if errno := p.ledger.Charge(r.Caller.Uid, Cost{Kept: chunkCost}); errno != 0 {
+			return failed(r, errno)
+		}
+		p.bytes.push(&chunk{mark: true, cost: chunkCost, uid: r.Caller.Uid})
+	}
+	p.changed = now
 	if o := p.openers.first; o != nil && o.Handle.Reads {
 		p.openers.drain(&done, 0) // to read that end of file
 	}
-	if p.bytes.first == nil && len(p.ends) > 0 {
+	if !mark {
 		p.hear(nil)
 		for reader := p.readers.pop(); reader != nil; reader = p.readers.pop() {
 			reader.Data = nil
 			reader.Handle.end = false
 			done.add(reader)
 		}
-	} else {
-		p.bytes.push(&chunk{mark: true})
 	}
 	done.add(r)
 	return done
@@ -648,7 +675,8 @@ func (p *Pipe) Cancel(now Time, r *Request, cause syscall.Errno) Finished {
 	return done
 }
 
-// Return implements Object: the bytes that r took are the next again.
+// Return implements Object: the bytes that r took are the next again, on the books of whom
+// they were booked on. A limit reached since does not lose them.
 func (p *Pipe) Return(now Time, r *Request) Finished {
 	var done Finished
 	switch {
@@ -658,11 +686,19 @@ func (p *Pipe) Return(now Time, r *Request) Finished {
 		return done
 	}
 	r.took = false
-	c := &chunk{data: append([]byte(nil), r.Data...), uid: r.Caller.Uid}
-	p.ledger.Adjust(c.uid, Cost{Bytes: int64(len(c.data))}) // it was held a moment ago: a limit reached since does not lose it
-	p.bytes.pushFront(c)
-	p.held += int64(len(c.data))
-	p.received -= int64(len(c.data))
+	spans := r.spans
+	if spans == nil {
+		spans = []span{{r.from, len(r.Data)}}
+	}
+	end := len(r.Data)
+	for _, s := range slices.Backward(spans) {
+		c := &chunk{data: slices.Clone(r.Data[end-s.n : end]), uid: s.uid, cost: int64(s.n) + chunkCost}
+		p.ledger.Adjust(c.uid, c.booked())
+		p.bytes.pushFront(c)
+		end -= s.n
+	}
+	p.held += int64(len(r.Data))
+	p.received -= int64(len(r.Data))
 	for p.bytes.first != nil {
 		reader := p.readers.pop()
 		if reader == nil {
@@ -679,7 +715,7 @@ func (p *Pipe) Destroy(now Time) Finished {
 	done := p.oob.Destroy(now)
 	p.destroyed = true
 	for p.bytes.first != nil {
-		p.lose(p.bytes.first)
+		p.remove(p.bytes.first)
 	}
 	p.held = 0
 	for w := p.writers.first; w != nil; w = w.next {
@@ -821,6 +857,16 @@ func (p *Pipe) Waiters() iter.Seq[*Request] {
 			p.oob.Waiters()(yield)
 		}
 	}
+}
+
+// Booked implements Accountable.
+func (p *Pipe) Booked() map[uint32]Cost {
+	books := p.oob.Booked()
+	for c := p.bytes.first; c != nil; c = c.next {
+		was, is := books[c.uid], c.booked()
+		books[c.uid] = Cost{was.Messages, was.Bytes + is.Bytes, was.Kept + is.Kept}
+	}
+	return books
 }
 
 // Check implements Object.

@@ -84,9 +84,10 @@ type Request struct {
 	N int
 
 	// Keep, if it is set, lets the object keep long Data instead of a copy: it
-	// returns the buffer that they are in. Buffer is the one that the Data of a
+	// returns the buffer that they are in, which takes Keeps bytes of memory. Buffer is the one that the Data of a
 	// finished Read are in, if it was kept; the driver frees it when it has answered.
 	Keep   func(data []byte) Buffer
+	Keeps  int64
 	Buffer Buffer
 
 	// Units is how many units a Wait or Post moves. If it is 0, Data says it in
@@ -118,6 +119,8 @@ type Request struct {
 	units      int64    // what a Wait or Post moves; the bytes that a parked Write or Send still offers
 	rest       []byte   // of the Data of a Send, behind message
 	chunk      *chunk   // those bytes are at the end of it
+	from       uint32   // on whom what a finished Read took was booked
+	spans      []span   // that, if it was on several
 	on         *queue   // the wait queue the request is parked in
 	prev, next *Request // in that queue; next also links Finished
 }

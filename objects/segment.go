@@ -448,6 +448,9 @@ func (g *Segment) Stat() []Counter {
 // Waiters implements Object.
 func (g *Segment) Waiters() iter.Seq[*Request] { return g.lock.Waiters() }
 
+// Booked implements Accountable.
+func (g *Segment) Booked() map[uint32]Cost { return map[uint32]Cost{g.owner: {Bytes: g.booked}} }
+
 // Check implements Object.
 func (g *Segment) Check() error {
 	var readers, writers int64

@@ -10,7 +10,7 @@ import (
 // a WRITE, which saves copying them; the thread goes on with another.
 type Buffer struct {
 	users atomic.Int32
-	data  [bufferSize]byte
+	data  [BufferSize]byte
 }
 
 var buffers = sync.Pool{New: func() any { return new(Buffer) }}
@@ -24,7 +24,7 @@ func (c *Conn) Keep(data []byte) *Buffer {
 		if b == nil {
 			continue
 		}
-		if start := uintptr(unsafe.Pointer(&b.data)); p >= start && p < start+bufferSize {
+		if start := uintptr(unsafe.Pointer(&b.data)); p >= start && p < start+BufferSize {
 			b.users.Store(1)
 			c.loops[i].Store(nil)
 			return b

@@ -37,8 +37,8 @@ const (
 // default of fs.fuse.max_pages_limit.
 const MaxWrite = 1 << 20
 
-// bufferSize holds the largest request: a WRITE of MaxWrite and its headers.
-const bufferSize = MaxWrite + 4096
+// BufferSize holds the largest request: a WRITE of MaxWrite and its headers.
+const BufferSize = MaxWrite + 4096
 
 // A Handler answers the requests that may wait. Each method either replies through
 // the Conn before it returns, or parks the request and has it replied to later. The
@@ -181,7 +181,7 @@ func (c *Conn) Serve(threads int) error {
 		}
 	}()
 	c.loops = make([]atomic.Pointer[Buffer], threads)
-	if err := c.init(make([]byte, bufferSize)); err != nil {
+	if err := c.init(make([]byte, BufferSize)); err != nil {
 		return fmt.Errorf("INIT: %w", err)
 	}
 	close(c.ready)
