@@ -21,6 +21,7 @@ type call struct {
 	locks     *lockTable
 	unique    uint64
 	openFlags uint32
+	files     uint64 // of a write: the process's table of descriptors, as FLUSH names it
 	reply     replyKind
 	parked    bool // known to the Conn
 	silent    bool // the caller answers
@@ -61,8 +62,15 @@ func (o *object) submitLocked(now objects.Time, k *call) objects.Finished {
 	if o.broken && k.Op != objects.Close && k.Op != objects.Release {
 		return k.Fail(syscall.EIO)
 	}
-	if b, ok := o.impl.(*objects.Mailbox); ok && k.Op == objects.Send && b.Framed(&k.handle.Handle) {
-		k.handle.noteWriter(k.Caller.Pid)
+	if b, ok := o.impl.(*objects.Mailbox); ok {
+		switch {
+		case k.Op == objects.Send && b.Framed(&k.handle.Handle):
+			k.handle.noteWriter(k.Caller.Pid, k.files)
+		case k.Op == objects.Open && k.handle.Writes && b.Framed(&k.handle.Handle):
+			// Whether the message is whole is seen when its writer closes the file.
+			k.handle.flushes = true
+			k.openFlags &^= fuse.FOPEN_NOFLUSH
+		}
 	}
 	done := o.impl.Submit(now, &k.Request)
 	if k.Parked() {

@@ -188,10 +188,11 @@ func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.
 // beginNew tells the object of the handle that openNew has made.
 func (f *FS) beginNew(in *fuse.CreateIn, out *fuse.CreateOut) {
 	h := f.handleFor(out.Fh)
-	k := &call{fs: f, object: h.file.object, handle: h, silent: true}
+	k := &call{fs: f, object: h.file.object, handle: h, silent: true, openFlags: out.OpenFlags}
 	k.Op, k.Handle, k.Caller = objects.Open, &h.Handle, callerOf(in.Caller)
 	h.Process = leader(in.Pid)
 	f.submit(k)
+	out.OpenFlags = k.openFlags
 }
 
 // Mknod implements fuse.RawFileSystem: a regular file is a flat object, a FIFO or a
@@ -452,6 +453,13 @@ func (f *FS) Symlink(<-chan struct{}, *fuse.InHeader, string, string, *fuse.Entr
 func (f *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if h := f.handleFor(in.Fh); h != nil {
 		f.unlock(h, in)
+		if h.uncertain() {
+			go func() {
+				h.learn()
+				f.close(h)
+			}()
+			return
+		}
 		f.close(h)
 	}
 }

@@ -62,19 +62,89 @@ func (v vigil) end() {
 // A writer is the process that has written last through an open file; nil is nobody.
 type writer struct {
 	thread, pid uint32
-	pidfd       int // 0: it could not be opened
+	files       uint64 // its table of descriptors, 0 if that is not known
+	pidfd       int    // 0: it could not be opened
+	end         ending
 }
 
-// noteWriter makes the process of thread, which waits for our answer, h's writer.
-func (h *handle) noteWriter(thread uint32) {
-	if h.writer != nil && h.writer.thread == thread {
+// An ending is how a writer has closed its file.
+type ending uint8
+
+const (
+	open   ending = iota // it has not, as far as we know
+	closed               // close(2), exec(2) or exit(2)
+	broken               // a signal has ended it
+)
+
+// noteWriter makes the process of thread, which waits for our answer, h's writer. files
+// is its table of descriptors. What it closed before was not the end.
+func (h *handle) noteWriter(thread uint32, files uint64) {
+	if h.writer != nil && h.writer.thread == thread && h.writer.files == files {
+		h.writer.end = open
 		return
 	}
 	h.writer.forget()
-	h.writer = &writer{thread: thread, pid: leader(thread)}
+	h.writer = &writer{thread: thread, files: files, pid: leader(thread)}
 	if fd, err := unix.PidfdOpen(int(h.writer.pid), 0); err == nil {
 		h.writer.pidfd = fd
 	}
+}
+
+// judge notes how thread, which waits for our answer, closes its copy of h: who is ended
+// by a signal leaves what it has begun to write unfinished. The last close of the process
+// that wrote last counts, or that of one with which it shares its table of descriptors.
+//
+// RELEASE comes too late for it: by then a process that has closed the file may have been
+// killed as well.
+func (h *handle) judge(thread uint32, files uint64) {
+	w := h.lastWriter()
+	if w == nil {
+		return
+	}
+	own := leader(thread) == w.pid
+	if !own && (w.files != files || files == 0) {
+		return
+	}
+	end := endingOf(thread)
+	o := h.file.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if h.writer == w && (own || w.files == files && w.end == open) {
+		w.end = end
+	}
+}
+
+// lastWriter returns h's writer if how it closes h is to be judged, else nil.
+func (h *handle) lastWriter() *writer {
+	o := h.file.object
+	if o == nil {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !h.flushes {
+		return nil
+	}
+	return h.writer
+}
+
+// endingOf is how thread, which waits for our answer, closes a file.
+func endingOf(thread uint32) ending {
+	switch exits, ok := exiting(thread); {
+	case !ok:
+		return open
+	case !exits:
+		return closed
+	}
+	// Of the thread alone: the sums over all threads of its process take long.
+	code, ok := exitCode(fmt.Sprintf("/proc/%d/task/%d/stat", thread, thread))
+	switch {
+	case !ok:
+		return open
+	case bySignal(code):
+		return broken
+	}
+	return closed
 }
 
 // forget ends the use of w.
@@ -84,26 +154,70 @@ func (w *writer) forget() {
 	}
 }
 
+// uncertain reports whether only the process itself can tell how it has closed h: there
+// was no FLUSH, because h was open before messages were framed, or wrote after it.
+func (h *handle) uncertain() bool {
+	o := h.file.object
+	if o == nil {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return h.writer != nil && h.writer.end == open
+}
+
+// learn finds out how the writer of h, which nobody has any more, has ended. It may wait
+// for the kernel.
+func (h *handle) learn() {
+	w := h.writer
+	w.end = closed
+	if w.killed() {
+		w.end = broken
+	}
+}
+
+// broke reports whether a signal has ended the process in the middle of what it wrote.
+func (w *writer) broke() bool { return w != nil && w.end == broken }
+
 // killed reports whether a signal has ended the process, or is ending it. Nobody knows of
 // one that we cannot see, nor before Linux 6.15 of one that has been waited for.
 func (w *writer) killed() bool {
-	if w == nil || w.pidfd == 0 {
+	if w.pidfd == 0 {
 		return false
 	}
-	// proc_pid_stat(5): the fields from state on, which is the third.
-	const flags, exitCode = 9 - 3, 52 - 3
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.pid))
-	if err == nil && unix.PidfdSendSignal(w.pidfd, 0, nil, 0) != unix.ESRCH { // else it is another's number by now
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) > exitCode {
-			const exiting = 0x4 // PF_EXITING, include/linux/sched.h
-			bits, _ := strconv.ParseUint(fields[flags], 10, 32)
-			code, _ := strconv.ParseUint(fields[exitCode], 10, 32)
-			return bits&exiting != 0 && bySignal(int32(code))
-		}
+	if exits, ok := exiting(w.pid); ok && exits && unix.PidfdSendSignal(w.pidfd, 0, nil, 0) != unix.ESRCH { // else it is another's number by now
+		code, ok := exitCode(fmt.Sprintf("/proc/%d/stat", w.pid))
+		return ok && bySignal(code)
 	}
 	code, ok := exitCodeOf(w.pidfd)
 	return ok && bySignal(code)
+}
+
+// exiting reports whether the thread is ending: it has no memory any more, which goes
+// before its descriptors do (do_exit, kernel/exit.c).
+//
+// Its stat file would say so as well. But the kernel lets nobody read that of a process
+// in the middle of execve(2) (exec_update_lock), and there it waits for our answer to the
+// FLUSH of what is closed on exec.
+func exiting(thread uint32) (exits, ok bool) {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", thread))
+	return bytes.HasPrefix(statm, []byte("0 ")), err == nil
+}
+
+// exitCode reads the wait status from a stat file of proc(5). See exiting on when it may
+// be called.
+func exitCode(path string) (status int32, ok bool) {
+	const field = 52 - 3 // exit_code; the fields from state on, which is the third
+	stat, err := os.ReadFile(path)
+	if err != nil {
+		return 0, false
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) <= field {
+		return 0, false
+	}
+	code, err := strconv.ParseInt(fields[field], 10, 32)
+	return int32(code), err == nil
 }
 
 // bySignal reports whether a wait status, wait(2), is of a process that a signal ended.

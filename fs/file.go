@@ -57,6 +57,7 @@ type handle struct {
 	seen     objects.Events // what poll(2) was last told; guarded by object.mu
 	poll     bool           // listed in object.polled; guarded by object.mu
 	attached bool           // it uses the memory of a segment
+	flushes  bool           // FLUSH comes when a process closes it; guarded by object.mu
 	changed  objects.Time   // when what was there had changed last when poll(2) was told; guarded by object.mu
 
 	opener  identity // of the process that has opened it
@@ -145,7 +146,8 @@ func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
 		if h.Writes {
 			// FLUSH takes the inode's lock in some kernels (6.12): a close(2) of
 			// one copy of the descriptor would hang while another's write is
-			// parked. FS.unlock does what FLUSH is for.
+			// parked. FS.unlock does what FLUSH is for. Where messages are framed
+			// it has to come: see object.submitLocked.
 			open |= fuse.FOPEN_NOFLUSH
 		}
 	}
@@ -289,7 +291,7 @@ func (f *FS) close(h *handle) {
 			i := slices.Index(o.polled, h)
 			o.polled = slices.Delete(o.polled, i, i+1)
 		}
-		r.Killed = h.writer.killed()
+		r.Killed = h.writer.broke()
 		h.writer.forget()
 		return o.impl.Submit(now, &r)
 	})
@@ -415,6 +417,9 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 	k.Op = s.write
 	h.identify(&k.Request, in.Caller)
 	k.Data, k.Offset = data, int64(in.Offset)
+	if in.WriteFlags&fuse.WRITE_LOCKOWNER != 0 {
+		k.files = in.LockOwner
+	}
 	if s.stream {
 		k.Keep, k.Keeps = f.keep, fusedev.BufferSize
 	}

@@ -200,6 +200,7 @@ func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	if h.file.locks.Load() != nil {
 		f.table(h, 0).release(f, in.LockOwner)
 	}
+	h.judge(in.Pid, in.LockOwner)
 	return fuse.OK
 }
 
