@@ -39,8 +39,8 @@ func runTests(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "tests:", err)
 		return 1
 	}
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		return fail(fmt.Errorf("these tests need FUSE: %w", err))
+	if err := preflight(); err != nil {
+		return fail(err)
 	}
 	// Other users run these programs too.
 	bin, err := os.MkdirTemp("", "ipcfs-bin-")
@@ -292,6 +292,7 @@ func (m *mountpoint) path(elem ...string) string {
 // nobody returns the identity of the unprivileged user.
 func nobody(t testing.TB) *syscall.Credential {
 	t.Helper()
+	needRoot(t)
 	u, err := user.Lookup("nobody")
 	if err != nil {
 		t.Fatal(err)
@@ -302,14 +303,6 @@ func nobody(t testing.TB) *syscall.Credential {
 		t.Fatal(err)
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-}
-
-// needRoot fails where other users cannot be impersonated.
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Fatal("this test changes users and must run as root")
-	}
 }
 
 // daemonStat reads .ipcfs/stat.
