@@ -52,8 +52,13 @@ test: setup-fuse setup-test setup-go
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt wants to change:" $$unformatted >&2; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	CGO_ENABLED=1 $(GO) test -race -count=1 $(TEST_FLAGS) ./...
-	GOMAXPROCS=1 $(GO) test -count=1 $(TEST_FLAGS) ./...
+	@skipped=$$(mktemp) && export IPCFS_TESTS_SKIPPED=$$skipped && trap 'rm -f $$skipped' EXIT && set -x && \
+		CGO_ENABLED=1 $(GO) test -race -count=1 $(TEST_FLAGS) ./... && \
+		GOMAXPROCS=1 $(GO) test -count=1 $(TEST_FLAGS) ./... && \
+		set +x && if [ -s $$skipped ]; then \
+			sort -u $$skipped -o $$skipped; \
+			echo "Skipped, for they need root: $$(wc -l <$$skipped) tests:" $$(cat $$skipped); \
+		fi
 
 bench: setup-fuse setup-go
 	$(GO) run ./tests/bench

@@ -100,6 +100,67 @@ func TestTopShowsObjectsAndWhoIsBlocked(t *testing.T) {
 	})
 }
 
+func TestTopShowsWhatComesInAndGoesOut(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	m.mailbox(t, flat, "idle")
+	busy := m.path("mailboxes/busy")
+	traffic := bash(t, "while echo x > "+busy+"; do cat "+busy+" > /dev/null; done")
+	defer traffic.cmd.Process.Kill()
+	tm := newTerminal(t, ipcfsBin, "top", "--every", "100ms", m.dir)
+	tm.press("r")
+	tm.shows(func(lines []string) string {
+		if !strings.Contains(lines[1], "IN/S") || !strings.Contains(lines[1], "OUT/S") || !strings.Contains(lines[2], "mailboxes/busy") {
+			return "the busy mailbox is not the first"
+		}
+		f := strings.Fields(lines[2])
+		if in, out := f[len(f)-3], f[len(f)-2]; in == "0.0" || out == "0.0" {
+			return "nothing goes through the busy mailbox"
+		}
+		return ""
+	})
+}
+
+func TestTopScrollsAndKeepsTheBlockedInView(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	bash(t, fmt.Sprintf("cd %s && touch object-{001..100} %s-end", m.path("mailboxes"), strings.Repeat("long", 60))).prints("")
+	c := m.mailbox(t, flat, "gamma").parkReceiver()
+	waits := fmt.Sprintf("%d (ipccli) waits in receive of mailboxes/gamma", c.pid())
+	tm := newTerminal(t, ipcfsBin, "top", "--every", "50ms", m.dir)
+	shows := func(words ...string) {
+		t.Helper()
+		tm.shows(func(lines []string) string {
+			text := strings.Join(lines, "\n")
+			for _, word := range append(words, "BLOCKED", waits) {
+				if !strings.Contains(text, word) {
+					return fmt.Sprintf("%q is not in view", word)
+				}
+			}
+			return ""
+		})
+	}
+	shows("mailboxes/gamma ", "mailboxes/object-001 ", " of 102")
+	tm.shows(func(lines []string) string {
+		column := strings.Index(lines[1], "WAITERS")
+		for _, line := range lines[2:20] {
+			if strings.Contains(line, "mailboxes/") && !strings.Contains(line, "waits in") && len([]rune(line)) != column+len("WAITERS") {
+				return fmt.Sprintf("%q breaks the columns", line)
+			}
+		}
+		if !strings.Contains(strings.Join(lines, "\n"), "…") {
+			return "the long name is not shortened"
+		}
+		return ""
+	})
+	tm.press("End")
+	shows("mailboxes/object-100 ")
+	tm.press("Home", "NPage")
+	shows("mailboxes/object-030 ")
+	tm.press("Home", "Down", "Down")
+	shows(" > 3-")
+}
+
 func TestTopNeedsATerminalAndAMount(t *testing.T) {
 	t.Parallel()
 	m := mount(t)

@@ -3,11 +3,16 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gdamore/tcell/v2"
+	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
 	"ipcfs/objects"
@@ -18,9 +23,11 @@ func topCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top [--every DURATION] [DIR]",
 		Short: "Watch the objects of a mount and who is blocked",
-		Long: `top shows, again and again, how full the objects of the ipcfs on DIR are and how fast
-that changes, and who is blocked. Keys: n sorts by name, f by fill, w by waiters, r by
-rate; / asks for a part of the names to show; q ends it.`,
+		Long: `top shows, again and again, how full the objects of the ipcfs on DIR are, how much comes
+in and goes out in a second, and who is blocked: messages of mailboxes, bytes of pipes,
+units of semaphores. Keys: n sorts by name, f by fill, w by waiters, r by rate; arrows,
+PgUp, PgDn, Home and End scroll, Tab chooses whether the objects or the blocked; / asks
+for a part of the names to show; q ends it.`,
 		Example: "  ipcfs top /tmp/ipc",
 		Args:    atMostOneDirectory,
 
@@ -68,9 +75,8 @@ func top(dir string, every time.Duration) error {
 		screen.Clear()
 		for y, line := range v.lines(width, height) {
 			x := 0
-			for _, r := range line {
-				screen.SetContent(x, y, r, nil, tcell.StyleDefault.Reverse(y == 1))
-				x++
+			for g := uniseg.NewGraphemes(line.text); g.Next(); x += g.Width() {
+				screen.SetContent(x, y, g.Runes()[0], g.Runes()[1:], tcell.StyleDefault.Reverse(line.heading))
 			}
 		}
 		screen.Show()
@@ -103,12 +109,65 @@ type topView struct {
 	seen    time.Time
 	objects []*watched
 	blocked []*claim
+
+	first   [2]int // the first row shown of each pane
+	page    [2]int // how many rows of it were shown last
+	focused pane   // which one the keys scroll
 }
 
-// A watched object is one with what has become of it since the last look.
+// A pane is a part of the screen that scrolls by itself.
+type pane int
+
+const (
+	objectPane pane = iota
+	blockedPane
+)
+
+// A watched object is one with what went through it since the last look.
 type watched struct {
 	*listed
-	rate float64 // messages, bytes or units a second, more or less
+	flow
+	in, out float64 // messages, bytes or units a second
+}
+
+// A flow is how much has ever gone through an object.
+type flow struct{ in, out int64 }
+
+// flowCounters are the counters of .ipcfs/metrics that make a flow.
+var flowCounters = map[string]struct{ in, out int64 }{
+	"ipcfs_mailbox_sent_total":     {in: 1},
+	"ipcfs_mailbox_received_total": {out: 1},
+	"ipcfs_pipe_written_total":     {in: 1},
+	"ipcfs_pipe_read_total":        {out: 1},
+	"ipcfs_semaphore_posted_total": {in: 1},
+	"ipcfs_semaphore_taken_total":  {out: 1},
+	"ipcfs_semaphore_holds_total":  {out: 1},
+}
+
+// readFlows reads the flows of all objects of the mount, by their paths.
+func readFlows(mount string) (map[string]flow, error) {
+	text, err := os.ReadFile(filepath.Join(mount, ".ipcfs", "metrics"))
+	if err != nil {
+		return nil, err
+	}
+	flows := make(map[string]flow)
+	for line := range strings.Lines(string(text)) {
+		name, rest, _ := strings.Cut(line, `{object="`)
+		counts, ok := flowCounters[name]
+		path, value, cut := strings.Cut(rest, `"} `)
+		if !ok || !cut {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf(".ipcfs/metrics has the line %q; is the daemon of another version?", line)
+		}
+		// The escapes of labels in Prometheus' text format.
+		path = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n").Replace(path)
+		f := flows[path]
+		flows[path] = flow{f.in + n*counts.in, f.out + n*counts.out}
+	}
+	return flows, nil
 }
 
 // look reads the mount.
@@ -117,21 +176,25 @@ func (v *topView) look(now time.Time) error {
 	if err != nil {
 		return err
 	}
+	flows, err := readFlows(v.dir)
+	if err != nil {
+		return err
+	}
 	g, err := readWaitGraph(v.dir)
 	if err != nil {
 		return err
 	}
-	before := make(map[string]int64)
+	before := make(map[string]flow)
 	for _, o := range v.objects {
-		before[o.Path], _, _ = o.level()
+		before[o.Path] = o.flow
 	}
 	passed := now.Sub(v.seen).Seconds()
 	v.objects, v.blocked, v.seen = nil, g.waiters, now
 	for _, o := range all {
-		w := &watched{listed: o}
-		held, _, _ := o.level()
-		if old, ok := before[o.Path]; ok && passed > 0 {
-			w.rate = float64(held-old) / passed
+		w := &watched{listed: o, flow: flows[o.Path]}
+		// One of that name may have been destroyed and made anew.
+		if old, ok := before[o.Path]; ok && passed > 0 && old.in <= w.flow.in && old.out <= w.flow.out {
+			w.in, w.out = float64(w.flow.in-old.in)/passed, float64(w.flow.out-old.out)/passed
 		}
 		v.objects = append(v.objects, w)
 	}
@@ -162,8 +225,31 @@ func (v *topView) key(key tcell.Key, r rune) bool {
 		v.sort = r
 	case key == tcell.KeyRune && r == 'q':
 		return false
+	case key == tcell.KeyTab:
+		v.focused = 1 - v.focused
+	default:
+		v.scroll(key)
 	}
 	return true
+}
+
+// scroll moves the focused pane; lines keeps it within what there is.
+func (v *topView) scroll(key tcell.Key) {
+	first, page := &v.first[v.focused], v.page[v.focused]
+	switch key {
+	case tcell.KeyUp:
+		*first--
+	case tcell.KeyDown:
+		*first++
+	case tcell.KeyPgUp:
+		*first -= page
+	case tcell.KeyPgDn:
+		*first += page
+	case tcell.KeyHome:
+		*first = 0
+	case tcell.KeyEnd:
+		*first = math.MaxInt
+	}
 }
 
 // fraction is how full o is, from 0 to 1.
@@ -183,16 +269,52 @@ func (v *topView) less(a, b *watched) int {
 	case 'w':
 		order = cmp.Compare(b.Waiting, a.Waiting)
 	case 'r':
-		order = cmp.Compare(max(b.rate, -b.rate), max(a.rate, -a.rate))
+		order = cmp.Compare(b.in+b.out, a.in+a.out)
 	}
 	return cmp.Or(order, strings.Compare(a.Path, b.Path))
 }
 
-// barWidth is how many columns a full object has.
-const barWidth = 20
+// barWidth is how many columns a full object has, restWidth what a row has beside its name.
+const barWidth, restWidth = 20, 78
 
-// lines is the screen: a heading, the objects, and who is blocked in what is left.
-func (v *topView) lines(width, height int) []string {
+// elide makes s fit into so many columns. What is left out is in the middle: names often
+// differ at their ends.
+func elide(s string, columns int) string {
+	if uniseg.StringWidth(s) > columns {
+		end := s
+		for uniseg.StringWidth(end) > columns/3 {
+			_, end, _, _ = uniseg.FirstGraphemeClusterInString(end, -1)
+		}
+		s = cut(s, columns-1-uniseg.StringWidth(end)) + "…" + end
+	}
+	return pad(s, columns)
+}
+
+// cut is the beginning of s that fits into so many columns.
+func cut(s string, columns int) string {
+	g := uniseg.NewGraphemes(s)
+	end := 0
+	for g.Next() && columns >= g.Width() {
+		columns -= g.Width()
+		_, end = g.Positions()
+	}
+	return s[:end]
+}
+
+// pad fills s up to so many columns.
+func pad(s string, columns int) string {
+	return s + strings.Repeat(" ", max(columns-uniseg.StringWidth(s), 0))
+}
+
+// A screenLine is a row of the screen.
+type screenLine struct {
+	text    string
+	heading bool
+}
+
+// lines is the screen: a line on the whole, the objects, and who is blocked, who has a
+// third of it at most.
+func (v *topView) lines(width, height int) []screenLine {
 	var shown []*watched
 	for _, o := range v.objects {
 		if strings.Contains(o.Path, v.filter) {
@@ -200,28 +322,74 @@ func (v *topView) lines(width, height int) []string {
 		}
 	}
 	slices.SortFunc(shown, v.less)
-	head := fmt.Sprintf("ipcfs %s: %d objects, %d blocked   n f w r sort  / filter  q quit", v.dir, len(v.objects), len(v.blocked))
+	var blocked []string
+	for _, c := range v.blocked {
+		if strings.Contains(c.Object, v.filter) {
+			blocked = append(blocked, fmt.Sprintf("%s waits in %s of %s for %.0f s", c.process(), c.Operation, c.Object, c.Seconds))
+		}
+	}
+	head := fmt.Sprintf("ipcfs %s: %d objects, %d blocked   n f w r sort  / filter  Tab arrows scroll  q quit", v.dir, len(v.objects), len(v.blocked))
 	if v.asking || v.filter != "" {
 		head += "   /" + v.filter
 	}
-	all := []string{head, fmt.Sprintf("%-32s %-*s %16s %12s %8s", "OBJECT", barWidth+2, "", "FILL", "CHANGE/S", "WAITERS")}
+	name := min(max(width-restWidth, 12), 60)
+	rows := []string{}
 	for _, o := range shown {
 		full := int(o.fraction()*barWidth + 0.5)
-		all = append(all, fmt.Sprintf("%-32s [%s%s] %16s %+12.1f %8d", o.Path, strings.Repeat("#", full), strings.Repeat(" ", barWidth-full),
-			o.fill(), o.rate, o.Waiting))
+		rows = append(rows, fmt.Sprintf("%s [%s%s] %16s %10s %10s %8d", elide(o.Path, name), strings.Repeat("#", full), strings.Repeat(" ", barWidth-full),
+			o.fill(), o.rate(o.in), o.rate(o.out), o.Waiting))
 	}
-	all = append(all, "")
-	for _, c := range v.blocked {
-		if strings.Contains(c.Object, v.filter) {
-			all = append(all, fmt.Sprintf("%s waits in %s of %s for %.0f s", c.process(), c.Operation, c.Object, c.Seconds))
+	columns := fmt.Sprintf(" %-*s %16s %10s %10s %8s", barWidth+2, "", "FILL", "IN/S", "OUT/S", "WAITERS")
+	room := max(height-2, 0) // without the two lines above the objects
+	bottom := 0
+	if len(blocked) > 0 {
+		bottom = min(len(blocked), max(room/3, 1))
+		room = max(room-bottom-1, 0)
+	}
+	all := append([]screenLine{{text: head}}, v.pane(objectPane, "OBJECT", name, columns, rows, room)...)
+	if bottom > 0 {
+		for len(all) < room+2 {
+			all = append(all, screenLine{})
 		}
+		all = append(all, v.pane(blockedPane, "BLOCKED", name, "", blocked, bottom)...)
 	}
 	all = all[:min(len(all), height)]
-	for i, line := range all {
-		if runes := []rune(line); len(runes) > width {
-			all[i] = string(runes[:width])
+	for i := range all {
+		all[i].text = cut(all[i].text, width)
+		if all[i].heading {
+			all[i].text = pad(all[i].text, width)
 		}
 	}
-	all[min(1, len(all)-1)] = fmt.Sprintf("%-*s", width, all[min(1, len(all)-1)])
 	return all
+}
+
+// pane is the heading of p, whose first column is so wide, and as many of its rows as there
+// is room for.
+func (v *topView) pane(p pane, title string, width int, columns string, rows []string, room int) []screenLine {
+	first := max(min(v.first[p], len(rows)-room), 0)
+	last := min(first+room, len(rows))
+	v.first[p], v.page[p] = first, room
+	if first > 0 || last < len(rows) {
+		mark := ""
+		if v.focused == p {
+			mark = ">"
+		}
+		title += fmt.Sprintf(" %s %d-%d of %d", mark, first+1, last, len(rows))
+	}
+	all := []screenLine{{elide(title, width) + columns, true}}
+	for _, text := range rows[first:last] {
+		all = append(all, screenLine{text: text})
+	}
+	return all
+}
+
+// rate is what goes through o in a second, in a column.
+func (o *watched) rate(perSecond float64) string {
+	switch o.Kind {
+	case "mailbox", "semaphore":
+		return fmt.Sprintf("%.1f", perSecond)
+	case "pipe":
+		return size(int64(perSecond + 0.5))
+	}
+	return "-"
 }
