@@ -57,6 +57,10 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 	if errno != 0 {
 		return status(errno)
 	}
+	if d.base().gone {
+		// Not ENOENT, which the kernel would remember, and with it the directory.
+		return status(syscall.EIDRM)
+	}
 	e := d.child(name)
 	if e == nil {
 		return fuse.ENOENT

@@ -46,7 +46,9 @@ type FS struct {
 	keep   func([]byte) objects.Buffer // keepData, made once
 	ready  chan struct{}
 	trace  trace
-	ended  func(thread uint32) bool // the function of that name, but in tests
+
+	oblivion oblivion
+	ended    func(thread uint32) bool // the function of that name, but in tests
 
 	posix struct {
 		mu    sync.Mutex // serialises the locks of fcntl(2)

@@ -137,16 +137,6 @@ func (f *FS) receivable(in *fuse.RenameIn, d *folderDir, name, newName string) (
 	return to, target, to.mayRemove(in.Uid, target)
 }
 
-// forgetEntry makes the kernel forget name in dir, where it knows something that is not
-// there any more: what it has moved there is another file now, say. FS.mu is held.
-func (f *FS) forgetEntry(dir *inode, name string) {
-	if dir.node == nil {
-		return
-	}
-	id := dir.node.id
-	f.spawn("forgetting of a name", func() { f.conn.NotifyInvalEntry(id, name) })
-}
-
 // messagePart reads the message m, called name, if its bytes are memory: as long as the
 // mailbox holds it. EIDRM: no longer.
 func messagePart(m *objects.Message, name string) func(*object, []byte, int64) (int, syscall.Errno) {

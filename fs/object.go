@@ -217,6 +217,7 @@ func (f *FS) unname(o *object, name string) *object {
 		return nil
 	}
 	f.forgetControls(o, name)
+	f.forgetFiles(o)
 	f.expel(o)
 	if o.outlivesName() && o.file.node != nil {
 		return nil
