@@ -490,67 +490,6 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32,
 	return 0, fuse.EINVAL
 }
 
-// OpenDir implements fuse.RawFileSystem. The listing is fixed here, so that entries
-// that come and go meanwhile make none appear twice or be missed.
-func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	list, errno := f.listing(in.NodeId)
-	if errno != 0 {
-		return status(errno)
-	}
-	f.handlesMu.Lock()
-	defer f.handlesMu.Unlock()
-	f.lastFh++
-	f.dirs[f.lastFh] = list
-	out.Fh = f.lastFh
-	return fuse.OK
-}
-
-// listing is what the directory that node id is has in it now.
-func (f *FS) listing(id uint64) ([]fuse.DirEntry, syscall.Errno) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	d, errno := f.dirAt(id)
-	if errno != 0 {
-		return nil, errno
-	}
-	parent := f.root.ino
-	switch d := d.(type) {
-	case *objectDir:
-		parent = d.object.kind.ino
-	case *folderDir:
-		parent = d.object.dir.ino
-	}
-	return append([]fuse.DirEntry{
-		{Name: ".", Ino: d.base().ino, Mode: fuse.S_IFDIR},
-		{Name: "..", Ino: parent, Mode: fuse.S_IFDIR},
-	}, d.list()...), 0
-}
-
-// ReadDir implements fuse.RawFileSystem.
-func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	list := f.openListing(in.Fh)
-	for i := in.Offset; i < uint64(len(list)); i++ {
-		if !out.AddDirEntry(list[i]) {
-			break
-		}
-	}
-	return fuse.OK
-}
-
-// openListing is what OpenDir has fixed for the open directory fh.
-func (f *FS) openListing(fh uint64) []fuse.DirEntry {
-	f.handlesMu.RLock()
-	defer f.handlesMu.RUnlock()
-	return f.dirs[fh]
-}
-
-// ReleaseDir implements fuse.RawFileSystem.
-func (f *FS) ReleaseDir(in *fuse.ReleaseIn) {
-	f.handlesMu.Lock()
-	defer f.handlesMu.Unlock()
-	delete(f.dirs, in.Fh)
-}
-
 // StatFs implements fuse.RawFileSystem: df shows the mount's limits and their use,
 // df -i the objects.
 func (f *FS) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {

@@ -87,9 +87,9 @@ func (f *FS) remove(o *object, unusedOnly bool) (*object, syscall.Errno) {
 	}
 	for {
 		name := o.name
-		last := len(o.aliases) == 0
+		last := o.links.len() == 0
 		if !last {
-			name = o.aliases[len(o.aliases)-1]
+			name = o.links.first()
 		}
 		if unused := f.unname(o, name); last {
 			return unused, 0

@@ -1,7 +1,7 @@
 package fs
 
 import (
-	"slices"
+	"iter"
 	"strings"
 	"syscall"
 	"time"
@@ -55,12 +55,14 @@ func (d *staticDir) child(name string) entry {
 	return nil
 }
 
-func (d *staticDir) list() []fuse.DirEntry {
-	var l []fuse.DirEntry
-	for _, name := range d.names {
-		l = append(l, dirEntry(name, d.children[name]))
+func (d *staticDir) list(after uint64) iter.Seq2[uint64, fuse.DirEntry] {
+	return func(yield func(uint64, fuse.DirEntry) bool) {
+		for i := after; i < uint64(len(d.names)); i++ {
+			if name := d.names[i]; !yield(i+1, dirEntry(name, d.children[name])) {
+				return
+			}
+		}
 	}
-	return l
 }
 
 func dirEntry(name string, e entry) fuse.DirEntry {
@@ -90,6 +92,64 @@ type kindDir struct {
 	inode
 	p       *presentation
 	objects map[string]*object
+
+	// What the listings walk, in the order in which names and objects came.
+	names      series[named]
+	all        series[*object] // that have a name
+	lastNumber uint64
+}
+
+// A named object is one under one of its names.
+type named struct {
+	name string
+	*object
+}
+
+// links are the names that link(2) gave an object beside its first, by their numbers
+// among the names of the directory. The zero links are none.
+type links struct {
+	numbers map[string]uint64
+	names   series[string]
+}
+
+func (l *links) len() int { return len(l.numbers) }
+
+func (l *links) add(n uint64, name string) {
+	if l.numbers == nil {
+		l.numbers = make(map[string]uint64)
+	}
+	l.numbers[name] = n
+	l.names.add(n, name)
+}
+
+// rename returns the number of the name, which stays.
+func (l *links) rename(from, to string) uint64 {
+	n := l.numbers[from]
+	delete(l.numbers, from)
+	l.numbers[to] = n
+	l.names.set(n, to)
+	return n
+}
+
+// remove returns the number that the name had.
+func (l *links) remove(name string) uint64 {
+	n := l.numbers[name]
+	delete(l.numbers, name)
+	l.names.remove(n)
+	return n
+}
+
+// first is the oldest of the names, of which there are some.
+func (l *links) first() (name string) {
+	for _, name = range l.names.after(0) {
+		break
+	}
+	return name
+}
+
+func (l *links) takeFirst() (name string, n uint64) {
+	name = l.first()
+	return name, l.remove(name)
 }
 
 func (d *kindDir) attr(*fuse.Attr) {}
@@ -116,13 +176,14 @@ func (d *kindDir) child(name string) entry {
 	return nil
 }
 
-func (d *kindDir) list() []fuse.DirEntry {
-	l := make([]fuse.DirEntry, 0, len(d.objects))
-	for name, o := range d.objects {
-		l = append(l, dirEntry(name, o.entry()))
+func (d *kindDir) list(after uint64) iter.Seq2[uint64, fuse.DirEntry] {
+	return func(yield func(uint64, fuse.DirEntry) bool) {
+		for n, o := range d.names.after(after) {
+			if !yield(n, dirEntry(o.name, o.entry())) {
+				return
+			}
+		}
 	}
-	slices.SortFunc(l, func(a, b fuse.DirEntry) int { return strings.Compare(a.Name, b.Name) })
-	return l
 }
 
 // An objectDir holds an object's endpoints and control files: the object itself if
@@ -158,17 +219,21 @@ func (d *objectDir) child(name string) entry {
 	return nil
 }
 
-func (d *objectDir) list() []fuse.DirEntry {
-	var l []fuse.DirEntry
-	for i := range d.object.kind.p.files {
-		s := &d.object.kind.p.files[i]
-		l = append(l, fuse.DirEntry{Name: s.name, Ino: d.object.fileIno(i), Mode: fuse.S_IFREG})
+func (d *objectDir) list(after uint64) iter.Seq2[uint64, fuse.DirEntry] {
+	p := d.object.kind.p
+	return func(yield func(uint64, fuse.DirEntry) bool) {
+		for i := int(after); i < len(p.files)+len(p.folders); i++ {
+			e := fuse.DirEntry{Ino: d.object.fileIno(i)}
+			if i < len(p.files) {
+				e.Name, e.Mode = p.files[i].name, fuse.S_IFREG
+			} else {
+				e.Name, e.Mode = p.folders[i-len(p.files)].name, fuse.S_IFDIR
+			}
+			if !yield(uint64(i)+1, e) {
+				return
+			}
+		}
 	}
-	for i := range d.object.kind.p.folders {
-		ino := d.object.fileIno(len(d.object.kind.p.files) + i)
-		l = append(l, fuse.DirEntry{Name: d.object.kind.p.folders[i].name, Ino: ino, Mode: fuse.S_IFDIR})
-	}
-	return l
 }
 
 // setTimes shows the object's own times where it has any.

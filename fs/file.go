@@ -32,7 +32,7 @@ func (e *file) attr(out *fuse.Attr) {
 		return
 	}
 	if e.spec.memory {
-		out.Nlink += uint32(len(e.object.aliases))
+		out.Nlink += uint32(e.object.links.len())
 		e.object.memoryAttr(out)
 		return
 	}

@@ -3,6 +3,7 @@ package fs
 import (
 	"hash/fnv"
 	"io"
+	"iter"
 	"syscall"
 	"time"
 
@@ -23,7 +24,12 @@ type folder struct {
 	own bool
 
 	member func(o *object, name string) *spec // nil: there is none of that name
-	list   func(o *object) []string           // the names to show
+
+	// The names to show: those that are fixed, or what label gives for the messages held,
+	// each name once. unique says that no two messages give the same.
+	names  []string
+	label  func(m *objects.Message) string
+	unique bool
 
 	// What unlink(2) and rename(2) of a member do, in the name of uid; EPERM if they are
 	// nil. to has the same folder in another object, or is d. No lock is held.
@@ -94,12 +100,35 @@ func (d *folderDir) child(name string) entry {
 	return e
 }
 
-func (d *folderDir) list() []fuse.DirEntry {
-	var l []fuse.DirEntry
-	for _, name := range d.folder.list(d.object) {
-		l = append(l, fuse.DirEntry{Name: name, Ino: d.memberIno(name), Mode: fuse.S_IFREG})
+func (d *folderDir) list(after uint64) iter.Seq2[uint64, fuse.DirEntry] {
+	return func(yield func(uint64, fuse.DirEntry) bool) {
+		for i := int(after); i < len(d.folder.names); i++ {
+			if !yield(uint64(i)+1, d.entryOf(d.folder.names[i])) {
+				return
+			}
+		}
 	}
-	return l
+}
+
+// entryOf lists the member called name.
+func (d *folderDir) entryOf(name string) fuse.DirEntry {
+	return fuse.DirEntry{Name: name, Ino: d.memberIno(name), Mode: fuse.S_IFREG}
+}
+
+// labels yields what is to be listed of the messages held behind that place, by their
+// places in the mailbox. seen remembers where each label came first. FS.mu is not held.
+func (d *folderDir) labels(after uint64, seen *openDir) iter.Seq2[uint64, fuse.DirEntry] {
+	return func(yield func(uint64, fuse.DirEntry) bool) {
+		for place, m := range d.object.messages(after) {
+			name := d.folder.label(m)
+			if name == "" || !d.folder.unique && !seen.first(name, place) {
+				continue
+			}
+			if !yield(place, d.entryOf(name)) {
+				return
+			}
+		}
+	}
 }
 
 // memberIno is the inode number of the member called name, which is the same whenever
@@ -176,13 +205,39 @@ func (f *FS) moveMember(in *fuse.RenameIn, from *folderDir, name, newName string
 	return from.folder.move(f, from, to, in.Caller.Uid, name)
 }
 
-// messages returns what the mailbox o holds.
-func (o *object) messages() []*objects.Message {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	var l []*objects.Message
-	for m := range o.impl.(*objects.Mailbox).Messages() {
-		l = append(l, m)
+// batch is how many messages, requests or objects a listing looks at in one go under a
+// lock.
+const batch = 512
+
+// messages yields what the mailbox o holds behind that place, with the places. Nothing
+// is locked while it yields, and each message that stays comes exactly once, unless a
+// change of order moves it.
+func (o *object) messages(after uint64) iter.Seq2[uint64, *objects.Message] {
+	type placed struct {
+		place uint64
+		*objects.Message
 	}
-	return l
+	return func(yield func(uint64, *objects.Message) bool) {
+		for {
+			some := make([]placed, 0, batch)
+			func() {
+				o.mu.Lock()
+				defer o.mu.Unlock()
+				for place, m := range o.impl.(*objects.Mailbox).MessagesAfter(after) {
+					if some = append(some, placed{place, m}); len(some) == batch {
+						break
+					}
+				}
+			}()
+			for _, m := range some {
+				if !yield(m.place, m.Message) {
+					return
+				}
+				after = m.place
+			}
+			if len(some) < batch {
+				return
+			}
+		}
+	}
 }

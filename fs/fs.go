@@ -65,7 +65,7 @@ type FS struct {
 
 	handlesMu sync.RWMutex // guards handles, dirs and lastFh
 	handles   map[uint64]*handle
-	dirs      map[uint64][]fuse.DirEntry // open directories, as they were at opendir
+	dirs      map[uint64]*openDir // those that keep something
 	lastFh    uint64
 }
 
@@ -88,7 +88,7 @@ func New(cfg Config) *FS {
 		lastID:        fuse.FUSE_ROOT_ID,
 		lastIno:       firstObjectIno,
 		handles:       make(map[uint64]*handle),
-		dirs:          make(map[uint64][]fuse.DirEntry),
+		dirs:          make(map[uint64]*openDir),
 	}
 	f.store = newStore(f.ledger.limits().Bytes)
 	f.plant()
@@ -128,10 +128,8 @@ func (f *FS) goDown() (all []*object) {
 	defer f.mu.Unlock()
 	f.down = true
 	for _, d := range f.kinds {
-		for name, o := range d.objects {
-			if name == o.name {
-				all = append(all, o)
-			}
+		for _, o := range d.all.after(0) {
+			all = append(all, o)
 		}
 	}
 	return all

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,9 +28,9 @@ func init() {
 		},
 		check: map[string]func(string) syscall.Errno{"dead_letters": mailboxName},
 		folders: []folder{
-			{name: "priority", mode: 0o700, own: true, member: priorityFile, list: priorities},
-			{name: "topic", mode: 0o700, member: topicFile, list: topics},
-			{name: "from", mode: 0o700, member: senderFile, list: senders},
+			{name: "priority", mode: 0o700, own: true, member: priorityFile, names: priorities()},
+			{name: "topic", mode: 0o700, member: topicFile, label: topic},
+			{name: "from", mode: 0o700, member: senderFile, label: sender},
 			messagesFolder,
 		},
 	})
@@ -68,7 +67,7 @@ func priorityFile(_ *object, name string) *spec {
 	return labelled(objects.Selector{By: objects.ByPriority, Priority: uint8(n)})
 }
 
-func priorities(*object) []string {
+func priorities() []string {
 	var names []string
 	for n := range objects.Priorities {
 		names = append(names, strconv.Itoa(n))
@@ -85,17 +84,7 @@ func topicFile(_ *object, name string) *spec {
 	return s
 }
 
-// topics lists the topics of what is held.
-func topics(o *object) []string {
-	var names []string
-	for _, m := range o.messages() {
-		if m.Topic != "" {
-			names = append(names, m.Topic)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
+func topic(m *objects.Message) string { return m.Topic }
 
 func senderFile(_ *object, name string) *spec {
 	n, ok := number(name, 32)
@@ -106,16 +95,4 @@ func senderFile(_ *object, name string) *spec {
 		only: &objects.Selector{By: objects.BySender, Sender: uint32(n)}}
 }
 
-// senders lists the senders of what is held.
-func senders(o *object) []string {
-	var uids []uint32
-	for _, m := range o.messages() {
-		uids = append(uids, m.Sender.Uid)
-	}
-	slices.Sort(uids)
-	var names []string
-	for _, uid := range slices.Compact(uids) {
-		names = append(names, strconv.FormatUint(uint64(uid), 10))
-	}
-	return names
-}
+func sender(m *objects.Message) string { return strconv.FormatUint(uint64(m.Sender.Uid), 10) }

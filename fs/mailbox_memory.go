@@ -67,7 +67,7 @@ func (f *FS) sendable(in *fuse.RenameIn, name string) (*object, syscall.Errno) {
 	if errno := d.mayRemove(in.Uid, o); errno != 0 {
 		return nil, errno
 	}
-	if len(o.aliases) > 0 {
+	if o.links.len() > 0 {
 		return nil, syscall.EBUSY
 	}
 	return o, 0

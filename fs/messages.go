@@ -13,7 +13,7 @@ import (
 // messagesFolder shows each message that a mailbox holds as a file: reading it takes
 // nothing, unlink(2) discards it, and rename(2) into another such folder sends it there.
 var messagesFolder = folder{
-	name: "messages", mode: 0o700, member: messageFile, list: sequenceNumbers,
+	name: "messages", mode: 0o700, member: messageFile, label: sequenceNumber, unique: true,
 	remove: discardMessage, move: transferMessage, leave: receiveSegment, adopt: sendSegment,
 }
 
@@ -63,23 +63,7 @@ func messageFile(o *object, name string) *spec {
 	}
 }
 
-func sequenceNumbers(o *object) []string {
-	var names []string
-	for _, seq := range o.sequence() {
-		names = append(names, strconv.FormatUint(seq, 10))
-	}
-	return names
-}
-
-// sequence is the numbers of what the mailbox o holds.
-func (o *object) sequence() (l []uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for m := range o.impl.(*objects.Mailbox).Messages() {
-		l = append(l, m.Seq)
-	}
-	return l
-}
+func sequenceNumber(m *objects.Message) string { return strconv.FormatUint(m.Seq, 10) }
 
 // mayTake is 0 if uid may take the message called name out of d. EPERM, as for other
 // names: neither its sender, nor the owner of the folder, nor privileged. FS.mu is held.

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"iter"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -34,7 +35,10 @@ type entry interface {
 type dir interface {
 	entry
 	child(name string) entry // nil if there is none
-	list() []fuse.DirEntry
+
+	// list yields what is to be listed behind the entry of that number, each with a
+	// number of its own, which only grow; 0 is before all.
+	list(after uint64) iter.Seq2[uint64, fuse.DirEntry]
 }
 
 // An inode is what every entry has. It is guarded by FS.mu.

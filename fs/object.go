@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,8 +24,10 @@ type object struct {
 	// Guarded by FS.mu.
 	kind    *kindDir
 	name    string
-	aliases []string // further names, in the order in which link(2) gave them
-	uid     uint32   // who made it; it is booked on them for as long as it lives
+	number  uint64 // of that name among its directory's
+	listed  uint64 // the object's own place in listings, which a rename leaves as it is
+	links   links  // further names
+	uid     uint32 // who made it; it is booked on them for as long as it lives
 	ino     uint64
 	flat    bool
 	dir     *objectDir
@@ -118,9 +119,7 @@ func (f *FS) add(d *kindDir, name string, flat bool, mode uint32, owner fuse.Own
 	if errno != 0 {
 		return nil, errno
 	}
-	o.name = name
-	d.objects[name] = o
-	d.ctime = o.dir.ctime
+	o.addName(name)
 	return o, 0
 }
 
@@ -160,23 +159,29 @@ func (o *object) outlivesName() bool { return o.kind.p.links && o.flat }
 
 // addName gives o the name. FS.mu is held.
 func (o *object) addName(name string) {
-	if o.name == "" {
-		o.name = name
+	d := o.kind
+	d.lastNumber++
+	d.names.add(d.lastNumber, named{name, o})
+	if o.listed == 0 {
+		o.name, o.number, o.listed = name, d.lastNumber, d.lastNumber
+		d.all.add(o.listed, o)
 	} else {
-		o.aliases = append(o.aliases, name)
+		o.links.add(d.lastNumber, name)
 	}
-	o.kind.objects[name] = o
-	o.kind.ctime = time.Now()
+	d.objects[name] = o
+	d.ctime = time.Now()
 }
 
 // rename changes one of o's names. The caller deletes what the old one stands for.
 // FS.mu is held.
 func (o *object) rename(from, to string) {
-	if i := slices.Index(o.aliases, from); i >= 0 {
-		o.aliases[i] = to
-	} else {
+	number := o.number
+	if o.name == from {
 		o.name = to
+	} else {
+		number = o.links.rename(from, to)
 	}
+	o.kind.names.set(number, named{to, o})
 	o.kind.objects[to] = o
 	o.disperse()
 }
@@ -208,14 +213,17 @@ func (f *FS) unname(o *object, name string) *object {
 	delete(o.kind.objects, name)
 	o.kind.ctime = now
 	o.entry().base().ctime = now
-	if i := slices.Index(o.aliases, name); i >= 0 {
-		o.aliases = slices.Delete(o.aliases, i, i+1)
+	if name != o.name {
+		o.kind.names.remove(o.links.remove(name))
 		return nil
 	}
-	if len(o.aliases) > 0 {
-		o.name, o.aliases = o.aliases[0], slices.Delete(o.aliases, 0, 1)
+	o.kind.names.remove(o.number)
+	if o.links.len() > 0 {
+		o.name, o.number = o.links.takeFirst()
 		return nil
 	}
+	o.kind.all.remove(o.listed)
+	o.listed = 0
 	f.forgetControls(o, name)
 	f.forgetFiles(o)
 	f.expel(o)

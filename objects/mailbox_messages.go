@@ -13,6 +13,16 @@ func (b *Mailbox) Messages() iter.Seq[*Message] {
 	}
 }
 
+// MessagesAfter yields what is held behind that place, in the order in which it is to be
+// received, with the places: numbers that rise in that order, whatever comes and goes
+// meanwhile. 0 is before all.
+func (b *Mailbox) MessagesAfter(place uint64) iter.Seq2[uint64, *Message] {
+	return func(yield func(uint64, *Message) bool) {
+		for m := b.held.after(place); m != nil && yield(m.place(), m); m = m.next {
+		}
+	}
+}
+
 // Message returns the message of that number if it is held, nil otherwise.
 func (b *Mailbox) Message(seq uint64) *Message { return b.held.numbered(seq) }
 

@@ -230,12 +230,37 @@ func (l *messageList) remove(m *Message) {
 // numbered returns the message of that Seq, nil if it is not in l.
 func (l *messageList) numbered(seq uint64) *Message {
 	if l.numbers == nil && l.first != nil {
-		l.numbers = make(map[uint64]*Message)
+		l.numbers = make(map[uint64]*Message, l.n)
 		for m := l.first; m != nil; m = m.next {
 			l.numbers[m.Seq] = m
 		}
 	}
 	return l.numbers[seq]
+}
+
+// seqBits is how many bits of a place are a Seq, which no mailbox exhausts.
+const seqBits = 56
+
+// place orders the messages of a list: the highest rank comes first.
+func (m *Message) place() uint64 { return uint64(outOfBand-m.rank)<<seqBits | m.Seq }
+
+// after returns the first message behind that place, nil if there is none. It is quick if
+// the message of that place is there, or all before it have gone.
+func (l *messageList) after(place uint64) *Message {
+	if place == 0 {
+		return l.first
+	}
+	if m := l.numbered(place & (1<<seqBits - 1)); m != nil && m.place() == place {
+		return m.next
+	}
+	m := l.first
+	if last := l.above(uint8(outOfBand - place>>seqBits)); last != nil {
+		m = last.next
+	}
+	for m != nil && m.place() <= place {
+		m = m.next
+	}
+	return m
 }
 
 // pop takes the first message, nil if there is none.
