@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"iter"
 	"os"
 	"strings"
 	"syscall"
@@ -125,35 +126,21 @@ func showStat(_ *FS, o *object) []byte {
 	return b
 }
 
-func showWaiters(f *FS, o *object) []byte {
-	var b []byte
-	for _, w := range f.waiters(o) {
-		b = append(append(b, w...), '\n')
+// linesOfWaiters gives a line for each request parked in o.
+func linesOfWaiters(f *FS, o *object, _ *identity) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for w := range f.waiters(o) {
+			if !yield(append([]byte(w.line(f.now())), '\n')) {
+				return
+			}
+		}
 	}
-	return b
 }
 
-// waiters returns a line for each request parked in o: pid, uid, command, operation
-// and seconds waited.
-func (f *FS) waiters(o *object) []string {
-	type waiter struct {
-		objects.Caller
-		op    objects.Op
-		since objects.Time
-	}
-	ws := look(o, func(impl objects.Object) (ws []waiter) {
-		for r := range impl.Waiters() {
-			ws = append(ws, waiter{r.Caller, r.Op, r.Since})
-		}
-		return ws
-	})
-	now := f.now()
-	var lines []string
-	for _, w := range ws {
-		pid, command := process(w.Pid)
-		lines = append(lines, fmt.Sprintf("%d %d %s %s %.1f", pid, w.Uid, command, w.op, float64(now-w.since)/1e9))
-	}
-	return lines
+// line tells of w: pid, uid, command, operation and seconds waited.
+func (w waiter) line(now objects.Time) string {
+	pid, command := process(w.Pid)
+	return fmt.Sprintf("%d %d %s %s %.1f", pid, w.Uid, command, w.op, float64(now-w.since)/1e9)
 }
 
 // process returns the process that the thread belongs to and its command name, the

@@ -71,6 +71,7 @@ type handle struct {
 	vigil      vigil       // for whoever holds something through it; guarded by object.mu
 	writer     *writer     // of what it has begun, nil if it has never; guarded by object.mu
 	text       *[]byte     // what a control file showed when it was last read from the start
+	lines      *text       // of a control file whose text may be long
 	lockOwners []lockOwner // guarded by the file's lockTable for fcntl(2)
 }
 
@@ -151,6 +152,9 @@ func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
 			open |= fuse.FOPEN_NOFLUSH
 		}
 	}
+	if e.spec.lines != nil {
+		h.lines = &text{lines: e.spec.lines(f, e.object, &h.opener)}
+	}
 	n.use()
 	if h.Seekable {
 		n.reader = h
@@ -164,7 +168,7 @@ func (f *FS) addHandle(h *handle) {
 	f.handlesMu.Lock()
 	defer f.handlesMu.Unlock()
 	f.lastFh++
-	h.fh = f.lastFh
+	h.fh, h.Serial = f.lastFh, f.lastFh
 	if !h.file.spec.endpoint() {
 		h.fh |= fusedev.SlowHandle
 	}
@@ -191,7 +195,7 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 		return
 	}
 	k.handle.Process = leader(in.Pid)
-	if k.handle.file.spec.list != nil && in.Uid != 0 && in.Uid != f.cfg.Uid {
+	if k.handle.lines != nil && in.Uid != 0 && in.Uid != f.cfg.Uid {
 		k.handle.opener.groups = supplementary(in.Pid)
 	}
 	f.submit(k)
@@ -280,6 +284,7 @@ func (f *FS) dropHandle(h *handle) *object {
 // close ends h: RELEASE was received, or its OPEN could not be answered.
 func (f *FS) close(h *handle) {
 	f.forgetHandle(h)
+	h.lines.end()
 	o := h.file.object
 	if o == nil || !h.file.spec.endpoint() {
 		return
@@ -353,6 +358,10 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 	if s.read == 0 {
 		if errno := f.disowned(h); errno != 0 {
 			c.Reply(in.Unique, errno)
+			return
+		}
+		if h.lines != nil {
+			h.lines.answer(f, c, in)
 			return
 		}
 		c.ReplyData(in.Unique, h.readText(f, in.Offset, in.Size))
@@ -484,20 +493,12 @@ func (f *FS) set(h *handle, c objects.Caller, data []byte) syscall.Errno {
 	return h.file.spec.set(f, h.file.object, c, trimValue(data))
 }
 
-// show is what h shows to who has opened it.
-func (h *handle) show(f *FS) []byte {
-	if list := h.file.spec.list; list != nil {
-		return list(f, &h.opener)
-	}
-	return h.file.spec.show(f, h.file.object)
-}
-
 // readText reads a control file. What it shows is fixed by the read at offset 0, so
 // that a reader with a small buffer sees one consistent text.
 func (h *handle) readText(f *FS, offset uint64, size uint32) []byte {
 	text := h.shown(f)
 	if text == nil || offset == 0 && !h.file.spec.fixed {
-		fresh := h.show(f)
+		fresh := h.file.spec.show(f, h.file.object)
 		text = &fresh
 		h.setShown(f, text)
 	}

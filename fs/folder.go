@@ -205,10 +205,6 @@ func (f *FS) moveMember(in *fuse.RenameIn, from *folderDir, name, newName string
 	return from.folder.move(f, from, to, in.Caller.Uid, name)
 }
 
-// batch is how many messages, requests or objects a listing looks at in one go under a
-// lock.
-const batch = 512
-
 // messages yields what the mailbox o holds behind that place, with the places. Nothing
 // is locked while it yields, and each message that stays comes exactly once, unless a
 // change of order moves it.

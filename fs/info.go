@@ -2,9 +2,10 @@ package fs
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"runtime"
-	"slices"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,11 +24,11 @@ func (f *FS) infoDir(now time.Time) *staticDir {
 	d := newStaticDir(infoIno, 0o755, f.cfg, now)
 	for i, s := range []spec{
 		{name: "version", show: func(f *FS, _ *object) []byte { return []byte("ipcfs " + f.cfg.Version + "\n") }},
-		{name: "objects", list: (*FS).showObjects},
-		{name: "waiters", list: (*FS).showAllWaiters},
-		{name: "owners", list: (*FS).showAllOwners},
+		{name: "objects", lines: (*FS).objectLines},
+		{name: "waiters", lines: (*FS).waiterLines},
+		{name: "owners", lines: (*FS).ownerLines},
 		{name: "stat", show: func(f *FS, _ *object) []byte { return f.showMountStat() }},
-		{name: "metrics", list: (*FS).showMetrics},
+		{name: "metrics", lines: (*FS).metricLines},
 		{name: "limits", mode: 0o200, show: func(f *FS, _ *object) []byte { return f.showLimits() }, set: setLimits},
 	} {
 		d.add(s.name, &file{
@@ -37,33 +38,6 @@ func (f *FS) infoDir(now time.Time) *staticDir {
 	}
 	d.add("trace", f.traceFile(firstInfoIno+uint64(len(d.names)), d, now))
 	return d
-}
-
-// A placed object is one with the path it had when it was listed.
-type placed struct {
-	*object
-	path string
-}
-
-// allObjects lists every object that who may see, sorted by path.
-func (f *FS) allObjects(who *identity) []placed {
-	l := f.placedObjects(who)
-	slices.SortFunc(l, func(a, b placed) int { return strings.Compare(a.path, b.path) })
-	return l
-}
-
-// placedObjects is allObjects in no order.
-func (f *FS) placedObjects(who *identity) (l []placed) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, d := range f.kinds {
-		for name, o := range d.objects {
-			if name == o.name && f.visible(o, who) { // else it is an alias, or hidden
-				l = append(l, placed{o, o.path()})
-			}
-		}
-	}
-	return l
 }
 
 // KindIn returns the name of the kind whose objects are in the directory dir of a
@@ -77,17 +51,19 @@ func KindIn(dir string) string {
 	return ""
 }
 
-// showObjects gives a line for each object: path, shape, mode, uid, gid, messages,
+// objectLines gives a line for each object: path, shape, mode, uid, gid, messages,
 // bytes and requests waiting, then its policies as NAME=VALUE.
-func (f *FS) showObjects(who *identity) []byte {
-	var b []byte
-	for _, o := range f.allObjects(who) {
-		i, shape := f.shapeOf(o.object)
-		held, waiting, policies := o.summary(shape)
-		b = fmt.Appendf(b, "%s %s %04o %d %d %d %d %d%s\n", escapeSpace(o.path), shape, i.mode&0o7777, i.uid, i.gid,
-			held.Messages, held.Bytes, waiting, policies)
+func (f *FS) objectLines(_ *object, who *identity) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for o := range f.allObjects(who) {
+			i, shape := f.shapeOf(o.object)
+			held, waiting, policies := o.summary(shape)
+			if !yield(fmt.Appendf(nil, "%s %s %04o %d %d %d %d %d%s\n", escapeSpace(o.path), shape, i.mode&0o7777, i.uid, i.gid,
+				held.Messages, held.Bytes, waiting, policies)) {
+				return
+			}
+		}
 	}
-	return b
 }
 
 // shapeOf returns the attributes of o, and the word for what it is.
@@ -122,43 +98,57 @@ func (o *object) summary(shape string) (held objects.Held, waiting int, policies
 	return o.impl.Held(), waiting, policies
 }
 
-// showAllWaiters gives a line for each request that waits anywhere: the object's
+// waiterLines gives a line for each request that waits anywhere: the object's
 // path, then the fields of the object's own waiters file. Those who wait for a lock
 // of flock(2) or fcntl(2) follow, with the path of the file, and at the end of the
 // line what they want: type, first and last byte, and for whom: a number that is the
 // same for locks that do not exclude each other.
-func (f *FS) showAllWaiters(who *identity) []byte {
-	var b []byte
-	for _, o := range f.allObjects(who) {
-		for _, w := range f.waiters(o.object) {
-			b = fmt.Appendf(b, "%s %s\n", escapeSpace(o.path), w)
+func (f *FS) waiterLines(_ *object, who *identity) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for o := range f.allObjects(who) {
+			for w := range f.waiters(o.object) {
+				if !yield(fmt.Appendf(nil, "%s %s\n", escapeSpace(o.path), w.line(f.now()))) {
+					return
+				}
+			}
+		}
+		for w := range f.waiters(&f.trace.object) {
+			if !yield(fmt.Appendf(nil, "%s/trace %s\n", infoName, w.line(f.now()))) {
+				return
+			}
+		}
+		for l := range f.lockedFiles(who) {
+			for lock := range l.table.wanted() {
+				if !yield(l.line(lock, f.now())) {
+					return
+				}
+			}
 		}
 	}
-	for _, w := range f.waiters(&f.trace.object) {
-		b = fmt.Appendf(b, "%s/trace %s\n", infoName, w)
-	}
-	for _, l := range f.lockedFiles(who) {
-		b = f.appendLocks(b, l, l.table.wanted())
-	}
-	return b
 }
 
-// showAllOwners gives a line for each unit of a semaphore and each lock that is held
+// ownerLines gives a line for each unit of a semaphore and each lock that is held
 // anywhere: path, pid, uid, command, operation, seconds held, and of file locks what
-// showAllWaiters gives.
-func (f *FS) showAllOwners(who *identity) []byte {
-	var b []byte
-	for _, o := range f.allObjects(who) {
-		for _, owner := range f.owners(o.object) {
-			pid, command := process(owner.Caller.Pid)
-			b = fmt.Appendf(b, "%s %d %d %s %s %.1f\n", escapeSpace(o.path), pid, owner.Caller.Uid, command, objects.Hold,
-				float64(f.now()-owner.Since)/1e9)
+// waiterLines gives.
+func (f *FS) ownerLines(_ *object, who *identity) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for o := range f.allObjects(who) {
+			for owner := range f.owners(o.object) {
+				pid, command := process(owner.Caller.Pid)
+				if !yield(fmt.Appendf(nil, "%s %d %d %s %s %.1f\n", escapeSpace(o.path), pid, owner.Caller.Uid, command, objects.Hold,
+					float64(f.now()-owner.Since)/1e9)) {
+					return
+				}
+			}
+		}
+		for l := range f.lockedFiles(who) {
+			for lock := range l.table.held() {
+				if !yield(l.line(lock, f.now())) {
+					return
+				}
+			}
 		}
 	}
-	for _, l := range f.lockedFiles(who) {
-		b = f.appendLocks(b, l, l.table.held())
-	}
-	return b
 }
 
 // A lockedFile is one table of locks with the path of its file.
@@ -168,53 +158,64 @@ type lockedFile struct {
 	table *lockTable
 }
 
-// lockedFiles lists the tables of locks that have been used, of what who may see,
-// sorted by path.
-func (f *FS) lockedFiles(who *identity) []lockedFile {
-	var l []lockedFile
-	add := func(path string, e *file) {
-		if e == nil {
-			return
+// lockedFiles yields the tables of locks that have been used, of what who may see.
+func (f *FS) lockedFiles(who *identity) iter.Seq[lockedFile] {
+	return func(yield func(lockedFile) bool) {
+		for o := range f.allObjects(who) {
+			for _, l := range f.lockedFilesOf(o) {
+				if !yield(l) {
+					return
+				}
+			}
 		}
-		if locks := e.locks.Load(); locks != nil {
-			l = append(l, lockedFile{path, "flock", &locks.flock}, lockedFile{path, "fcntl", &locks.posix})
-		}
-	}
-	all := f.allObjects(who)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, o := range all {
-		add(o.path, o.file)
-		control := o.path
-		if o.flat {
-			control += controlSuffix
-		}
-		for _, e := range o.files {
-			if e != nil {
-				add(control+"/"+e.spec.name, e)
+		info := f.root.children[infoName].(*staticDir) // which does not change
+		for _, name := range info.names {
+			for _, l := range lockTables(nil, infoName+"/"+name, info.children[name].(*file)) {
+				if !yield(l) {
+					return
+				}
 			}
 		}
 	}
-	info := f.root.children[infoName].(*staticDir)
-	for _, name := range info.names {
-		add(infoName+"/"+name, info.children[name].(*file))
+}
+
+// lockedFilesOf lists those among o's files.
+func (f *FS) lockedFilesOf(o placed) []lockedFile {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := lockTables(nil, o.path, o.file)
+	control := o.path
+	if o.flat {
+		control += controlSuffix
+	}
+	for _, e := range o.files {
+		if e != nil {
+			l = lockTables(l, control+"/"+e.spec.name, e)
+		}
 	}
 	return l
 }
 
-// appendLocks adds a line for each of the locks, of l's file.
-func (f *FS) appendLocks(b []byte, l lockedFile, locks []objects.FileLock) []byte {
-	now := f.now()
-	for _, lock := range locks {
-		pid, command := process(lock.Pid)
-		end := "max"
-		if lock.End < math.MaxInt64 { // the kernel's OFFSET_MAX
-			end = strconv.FormatUint(lock.End, 10)
-		}
-		b = fmt.Appendf(b, "%s %d %d %s %s %.1f %s %d %s %x\n", escapeSpace(l.path), pid, lock.Uid, command, l.op,
-			float64(now-lock.Since)/1e9, lock.Type, lock.Start, end, lock.Owner)
+// lockTables adds the tables of e, which may be nil, to l.
+func lockTables(l []lockedFile, path string, e *file) []lockedFile {
+	if e == nil {
+		return l
 	}
-	return b
+	if locks := e.locks.Load(); locks != nil {
+		l = append(l, lockedFile{path, "flock", &locks.flock}, lockedFile{path, "fcntl", &locks.posix})
+	}
+	return l
+}
+
+// line tells of one lock of l's file.
+func (l lockedFile) line(lock objects.FileLock, now objects.Time) []byte {
+	pid, command := process(lock.Pid)
+	end := "max"
+	if lock.End < math.MaxInt64 { // the kernel's OFFSET_MAX
+		end = strconv.FormatUint(lock.End, 10)
+	}
+	return fmt.Appendf(nil, "%s %d %d %s %s %.1f %s %d %s %x\n", escapeSpace(l.path), pid, lock.Uid, command, l.op,
+		float64(now-lock.Since)/1e9, lock.Type, lock.Start, end, lock.Owner)
 }
 
 // escapeSpace writes white space in a path as an octal escape, as /proc/mounts does,
@@ -240,8 +241,8 @@ func (f *FS) showMountStat() []byte {
 	if f.store.passes(f) {
 		passthrough = 1
 	}
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}} // without stopping the world
+	metrics.Read(heap)
 	var b []byte
 	for _, c := range []struct {
 		name  string
@@ -256,7 +257,7 @@ func (f *FS) showMountStat() []byte {
 		{"nodes", int64(nodes)},
 		{"goroutines", int64(runtime.NumGoroutine())},
 		{"passthrough", int64(passthrough)},
-		{"heap_bytes", int64(mem.HeapAlloc)},
+		{"heap_bytes", int64(heap[0].Value.Uint64())},
 		{"requests", f.conn.Requests()},
 	} {
 		b = fmt.Appendf(b, "%s %d\n", c.name, c.value)

@@ -66,25 +66,6 @@ func (l *lockTable) blocker(lock objects.FileLock) (holder objects.FileLock, blo
 	return l.t.Blocker(lock)
 }
 
-// held lists the locks that are held.
-func (l *lockTable) held() []objects.FileLock {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Collect(l.t.Owners())
-}
-
-// wanted lists the locks that somebody waits for.
-func (l *lockTable) wanted() (all []objects.FileLock) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for r := range l.t.Waiters() {
-		lock := *r.Lock
-		lock.Pid, lock.Since = r.Caller.Pid, r.Since
-		all = append(all, lock)
-	}
-	return all
-}
-
 // table returns the table that a request of h with these flags concerns.
 func (f *FS) table(h *handle, flags uint32) *lockTable {
 	l := h.file.locks.Load()

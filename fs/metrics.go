@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,28 +71,19 @@ func isGauge(name string) bool {
 	return gauges[name] || strings.HasPrefix(name, "open_") || strings.HasSuffix(name, "waiting")
 }
 
-// A family is one metric with its samples.
+// A family is one metric. Its samples follow its head, which is written with the first.
 type family struct {
 	name, kind, help string
-	samples          []byte
+	begun            bool
 }
 
-// metrics are families in the order in which they came.
-type metrics []*family
-
-func (m *metrics) family(name, kind, help string) *family {
-	for _, f := range *m {
-		if f.name == name {
-			return f
-		}
+// sample appends a sample to b.
+func (m *family) sample(b []byte, suffix, labels, value string) []byte {
+	if !m.begun {
+		m.begun = true
+		b = fmt.Appendf(b, "# HELP %s %s\n# TYPE %s %s\n", m.name, m.help, m.name, m.kind)
 	}
-	f := &family{name: name, kind: kind, help: help}
-	*m = append(*m, f)
-	return f
-}
-
-func (f *family) add(suffix, labels, value string) {
-	f.samples = fmt.Appendf(f.samples, "%s%s%s %s\n", f.name, suffix, labels, value)
+	return fmt.Appendf(b, "%s%s%s %s\n", m.name, suffix, labels, value)
 }
 
 // label writes a label as Prometheus' text format has it.
@@ -101,32 +93,61 @@ func label(name, value string) string {
 
 func seconds(t objects.Time) string { return strconv.FormatFloat(float64(t)/1e9, 'g', -1, 64) }
 
-// showMetrics is .ipcfs/metrics: Prometheus' text format, version 0.0.4.
-func (f *FS) showMetrics(who *identity) []byte {
-	var m metrics
-	m.family("ipcfs_build_info", "gauge", "Always 1; the version is in the label.").add("", "{"+label("version", f.cfg.Version)+"}", "1")
+// metricLines is .ipcfs/metrics: Prometheus' text format, version 0.0.4. The samples of a
+// family have to come together, so the objects are gone through for each.
+func (f *FS) metricLines(_ *object, who *identity) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		_ = f.mountMetrics(yield) && f.counterMetrics(who, yield) && f.waitMetrics(who, yield)
+	}
+}
+
+// mountMetrics yields what is told of the mount as a whole.
+func (f *FS) mountMetrics(yield func([]byte) bool) bool {
+	build := family{name: "ipcfs_build_info", kind: "gauge", help: "Always 1; the version is in the label."}
+	b := build.sample(nil, "", "{"+label("version", f.cfg.Version)+"}", "1")
 	for line := range strings.Lines(string(f.showMountStat())) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		m := family{name: "ipcfs_mount_" + name, kind: "gauge", help: "What .ipcfs/stat shows as " + name + "."}
 		if name == "requests" {
-			m.family("ipcfs_mount_requests_total", "counter", "What .ipcfs/stat counts as requests.").add("", "", value)
-			continue
+			m = family{name: "ipcfs_mount_requests_total", kind: "counter", help: "What .ipcfs/stat counts as requests."}
 		}
-		m.family("ipcfs_mount_"+name, "gauge", "What .ipcfs/stat shows as "+name+".").add("", "", value)
+		b = m.sample(b, "", "", value)
 	}
-	for _, o := range f.allObjects(who) {
-		object := label("object", o.path)
-		kind := o.kind.p.kind
-		for _, c := range look(o.object, objects.Object.Stat) {
-			value := strconv.FormatInt(c.Value, 10)
-			if name := "ipcfs_" + kind + "_" + c.Name; isGauge(c.Name) {
-				m.family(name, "gauge", "What the stat file of a "+kind+" shows as "+c.Name+".").add("", "{"+object+"}", value)
-			} else {
-				m.family(name+"_total", "counter", "What the stat file of a "+kind+" counts as "+c.Name+".").add("", "{"+object+"}", value)
+	return yield(b)
+}
+
+// counterMetrics yields what the stat files of the objects tell.
+func (f *FS) counterMetrics(who *identity, yield func([]byte) bool) bool {
+	for _, d := range f.kinds {
+		kind := d.p.kind
+		for i, c := range objects.KindNamed(kind).New(objects.Unlimited).Stat() { // in a fixed order
+			m := &family{name: "ipcfs_" + kind + "_" + c.Name + "_total", kind: "counter",
+				help: "What the stat file of a " + kind + " counts as " + c.Name + "."}
+			if isGauge(c.Name) {
+				m = &family{name: "ipcfs_" + kind + "_" + c.Name, kind: "gauge",
+					help: "What the stat file of a " + kind + " shows as " + c.Name + "."}
+			}
+			for o := range f.objectsIn(d, who) {
+				counters := look(o.object, objects.Object.Stat)
+				if i >= len(counters) { // a FIFO or a socket
+					continue
+				}
+				if !yield(m.sample(nil, "", "{"+label("object", o.path)+"}", strconv.FormatInt(counters[i].Value, 10))) {
+					return false
+				}
 			}
 		}
+	}
+	return true
+}
+
+// waitMetrics yields the histograms of the times that requests waited.
+func (f *FS) waitMetrics(who *identity, yield func([]byte) bool) bool {
+	m := &family{name: "ipcfs_wait_seconds", kind: "histogram", help: "How long requests waited that did not finish at once."}
+	for o := range f.allObjects(who) {
 		for _, t := range o.waits.snapshot() {
-			h := m.family("ipcfs_wait_seconds", "histogram", "How long requests waited that did not finish at once.")
-			labels := object + "," + label("operation", t.op.String())
+			labels := label("object", o.path) + "," + label("operation", t.op.String())
+			var b []byte
 			var n int64
 			for i, count := range t.classes {
 				bound := "+Inf"
@@ -134,17 +155,15 @@ func (f *FS) showMetrics(who *identity) []byte {
 					bound = seconds(waitBounds[i])
 				}
 				n += count
-				h.add("_bucket", "{"+labels+","+label("le", bound)+"}", strconv.FormatInt(n, 10))
+				b = m.sample(b, "_bucket", "{"+labels+","+label("le", bound)+"}", strconv.FormatInt(n, 10))
 			}
-			h.add("_sum", "{"+labels+"}", seconds(t.sum))
-			h.add("_count", "{"+labels+"}", strconv.FormatInt(n, 10))
+			b = m.sample(b, "_sum", "{"+labels+"}", seconds(t.sum))
+			if !yield(m.sample(b, "_count", "{"+labels+"}", strconv.FormatInt(n, 10))) {
+				return false
+			}
 		}
 	}
-	var b []byte
-	for _, fam := range m {
-		b = fmt.Appendf(b, "# HELP %s %s\n# TYPE %s %s\n%s", fam.name, fam.help, fam.name, fam.kind, fam.samples)
-	}
-	return b
+	return true
 }
 
 // countWait counts that k, which was parked, has waited until now. Only what came to

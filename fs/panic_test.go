@@ -157,7 +157,7 @@ func (w writerFunc) Write(p []byte) (int, error) { return w(p) }
 // object returns the object of that path.
 func (f *FS) find(t *testing.T, path string) *object {
 	t.Helper()
-	for _, o := range f.placedObjects(new(identity)) {
+	for o := range f.allObjects(new(identity)) {
 		if o.path == path {
 			return o.object
 		}

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"iter"
 	"slices"
 	"strings"
 	"syscall"
@@ -73,8 +74,8 @@ type spec struct {
 	// of its own. It has one node.
 	memory bool
 
-	// list is the show of a file of .ipcfs: of what who may see.
-	list func(f *FS, who *identity) []byte
+	// lines is the show of what may be long: of what who may see, made as it is read.
+	lines func(f *FS, o *object, who *identity) iter.Seq[[]byte]
 
 	then func(f *FS, o *object)                                               // as in presentation
 	show func(f *FS, o *object) []byte                                        // what a read gives
@@ -92,7 +93,7 @@ func (s *spec) opening() objects.Op {
 	return objects.Open
 }
 
-func (s *spec) readable() bool { return s.read != 0 || s.show != nil || s.list != nil }
+func (s *spec) readable() bool { return s.read != 0 || s.show != nil || s.lines != nil }
 func (s *spec) writable() bool { return s.write != 0 || s.set != nil }
 
 var registered []presentation
@@ -113,7 +114,7 @@ func presentations() []*presentation {
 		p.files = slices.Concat(p.files, policies, []spec{
 			{name: "destroy", mode: 0o200, set: destroy, then: forgetName},
 			{name: "stat", mode: 0o444, show: showStat},
-			{name: "waiters", mode: 0o444, show: showWaiters},
+			{name: "waiters", mode: 0o444, lines: linesOfWaiters},
 		})
 		l = append(l, &p)
 	}

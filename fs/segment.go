@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"iter"
 	"sync"
 	"syscall"
 
@@ -34,8 +35,8 @@ func init() {
 		files: []spec{
 			data,
 			holdFile("lock"),
-			{name: "owners", mode: 0o444, show: showOwners},
-			{name: "attached", mode: 0o444, show: showAttached},
+			{name: "owners", mode: 0o444, lines: linesOfOwners},
+			{name: "attached", mode: 0o444, lines: linesOfAttached},
 		},
 		then: map[string]func(*FS, *object){"size": resized},
 	})
@@ -235,19 +236,46 @@ func (f *FS) memoryNode(o *object) uint64 {
 	return e.node.id
 }
 
-func showAttached(_ *FS, o *object) []byte {
-	attached := look(o, func(impl objects.Object) []objects.Attachment { return impl.(*objects.Segment).Attached() })
-	var b []byte
-	for _, a := range attached {
-		pid, command := process(a.Caller.Pid)
-		mode := ""
-		if a.Handle.Reads {
-			mode += "r"
+// An attachment is an open file of a segment.
+type attachment struct {
+	objects.Caller
+	serial        uint64
+	reads, writes bool
+}
+
+func (a attachment) at() position { return position{a.serial} }
+
+// attachments yields the open files of the segment o in the order of their opening.
+func attachments(o *object) iter.Seq[attachment] {
+	return each(attachment.at, func(after position) []attachment {
+		return look(o, func(impl objects.Object) []attachment {
+			return next(func(yield func(attachment) bool) {
+				for a := range impl.(*objects.Segment).Attached() {
+					if h := a.Handle; !yield(attachment{a.Caller, h.Serial, h.Reads, h.Writes}) {
+						return
+					}
+				}
+			}, attachment.at, after)
+		})
+	})
+}
+
+// linesOfAttached gives a line for each open file of a segment: pid, uid, command and
+// what it is open for.
+func linesOfAttached(_ *FS, o *object, _ *identity) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for a := range attachments(o) {
+			pid, command := process(a.Pid)
+			mode := ""
+			if a.reads {
+				mode += "r"
+			}
+			if a.writes {
+				mode += "w"
+			}
+			if !yield(fmt.Appendf(nil, "%d %d %s %s\n", pid, a.Uid, command, mode)) {
+				return
+			}
 		}
-		if a.Handle.Writes {
-			mode += "w"
-		}
-		b = fmt.Appendf(b, "%d %d %s %s\n", pid, a.Caller.Uid, command, mode)
 	}
-	return b
 }

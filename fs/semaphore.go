@@ -3,7 +3,6 @@ package fs
 import (
 	"fmt"
 	"iter"
-	"slices"
 	"syscall"
 
 	"ipcfs/objects"
@@ -18,7 +17,7 @@ func init() {
 			{name: "wait", mode: 0o600, read: objects.Wait, write: objects.Wait, eof: true},
 			{name: "post", mode: 0o200, write: objects.Post},
 			holdFile("hold"),
-			{name: "owners", mode: 0o444, show: showOwners},
+			{name: "owners", mode: 0o444, lines: linesOfOwners},
 		},
 	})
 }
@@ -37,24 +36,14 @@ func holdFile(name string) spec {
 	}
 }
 
-// showOwners gives a line for each holder: pid, uid, command and seconds held.
-func showOwners(f *FS, o *object) []byte {
-	var b []byte
-	for _, owner := range f.owners(o) {
-		pid, command := process(owner.Caller.Pid)
-		b = fmt.Appendf(b, "%d %d %s %.1f\n", pid, owner.Caller.Uid, command, float64(f.now()-owner.Since)/1e9)
+// linesOfOwners gives a line for each holder: pid, uid, command and seconds held.
+func linesOfOwners(f *FS, o *object, _ *identity) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for owner := range f.owners(o) {
+			pid, command := process(owner.Caller.Pid)
+			if !yield(fmt.Appendf(nil, "%d %d %s %.1f\n", pid, owner.Caller.Uid, command, float64(f.now()-owner.Since)/1e9)) {
+				return
+			}
+		}
 	}
-	return b
-}
-
-// owners returns those who hold a unit of o, nobody if it is not a thing to be held.
-func (f *FS) owners(o *object) []objects.Owner {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if held, ok := o.impl.(interface {
-		Owners() iter.Seq[objects.Owner]
-	}); ok {
-		return slices.Collect(held.Owners())
-	}
-	return nil
 }

@@ -72,6 +72,9 @@ type Handle struct {
 	end   bool // end of file is due: the message was delivered whole, the pipe hung up
 	early bool // of a pipe: opened without waiting for the other end
 
+	// Serial tells handles apart in what the driver lists. Objects do not look at it.
+	Serial uint64
+
 	// Process is the process that opened it, 0 if that is not known.
 	Process uint32
 	opener  uint32 // and its uid

@@ -417,8 +417,8 @@ func (g *Segment) Storage() Storage { return g.memory }
 // Owners yields who holds the lock.
 func (g *Segment) Owners() iter.Seq[Owner] { return g.lock.Owners() }
 
-// Attached lists the open files in the order of their opening.
-func (g *Segment) Attached() []Attachment { return slices.Clone(g.attached) }
+// Attached yields the open files in the order of their opening.
+func (g *Segment) Attached() iter.Seq[Attachment] { return slices.Values(g.attached) }
 
 // SealedGrow reports whether it must not grow.
 func (g *Segment) SealedGrow() bool { return g.seals&sealGrow != 0 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/rand"
+	"slices"
 	"syscall"
 	"testing"
 )
@@ -220,7 +221,7 @@ func TestSegmentIsNotRemovableWhileAttached(t *testing.T) {
 	if errno := g.Removable(); errno != syscall.EBUSY {
 		t.Errorf("Removable = %v; want EBUSY", errno)
 	}
-	if a := g.Attached(); len(a) != 1 || a[0].Caller.Pid != 7 || a[0].Handle != h {
+	if a := slices.Collect(g.Attached()); len(a) != 1 || a[0].Caller.Pid != 7 || a[0].Handle != h {
 		t.Errorf("Attached = %v; want the one handle", a)
 	}
 	do(t, g, Request{Op: Close, Handle: h})

@@ -44,6 +44,9 @@ type Owner struct {
 	handle *Handle
 }
 
+// Serial is that of the handle by which it is held.
+func (o Owner) Serial() uint64 { return o.handle.Serial }
+
 // NewSemaphore makes a semaphore of value 0.
 func NewSemaphore() *Semaphore { return &Semaphore{max: Unbounded} }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,6 +91,7 @@ func listObjects(mount string) ([]*listed, error) {
 		}
 		all = append(all, o)
 	}
+	slices.SortFunc(all, func(a, b *listed) int { return strings.Compare(a.Path, b.Path) })
 	return all, nil
 }
 
