@@ -175,8 +175,13 @@ func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) sy
 
 // openNew makes the handle of an open(2) that has made o. FS.mu is held.
 func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.Errno {
+	cost := f.openCost(o.file, nil)
+	if errno := f.ledger.keep(in.Uid, cost); errno != 0 {
+		return errno
+	}
 	n := f.fillEntry(o.file, in.Pid, &out.EntryOut)
 	h, flags := f.newHandle(o.file, n, in.Flags)
+	h.opener.Caller, h.cost = callerOf(in.Caller), cost
 	if o.file.spec.memory {
 		if errno := f.attach(h, &flags); errno != 0 {
 			f.dropHandle(h)
@@ -184,7 +189,6 @@ func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.
 			return errno
 		}
 	}
-	h.opener.Caller = callerOf(in.Caller)
 	out.Fh, out.OpenFlags, out.BackingID = h.fh, flags, h.backing
 	return 0
 }

@@ -61,6 +61,7 @@ type handle struct {
 	changed  objects.Time   // when what was there had changed last when poll(2) was told; guarded by object.mu
 
 	opener  identity // of the process that has opened it
+	cost    int64    // the bytes that are kept for it, booked on opener
 	chowns  uint64   // of the object, when it was opened
 	backing int32    // the kernel's number for the segment's memory, 0 if it goes through us
 
@@ -113,8 +114,33 @@ func (s *spec) openable(flags uint32) syscall.Errno {
 	return 0
 }
 
-// newHandle makes the handle of an open(2) of e through n, and says with which FOPEN
-// flags the kernel is to treat it. FS.mu is held.
+// handleCost is what an open file costs the daemon in bytes: the handle, its place among
+// the handles, the writer it may have, and what its object keeps for it.
+const handleCost = 2048
+
+// vigilCost is what it costs to watch a process: a pidfd and a goroutine.
+const vigilCost = 8 << 10
+
+// traceCost is the memory of an open trace in bytes: two times the lines that it may be
+// behind, which append doubles.
+const traceCost = 2 * 512 << 10
+
+// openCost is what an open file of e costs the daemon that shows the fixed text.
+func (f *FS) openCost(e *file, text []byte) int64 {
+	cost := int64(handleCost + len(text))
+	switch {
+	case e.spec.lines != nil:
+		cost += textCost
+	case e.spec.open == objects.Hold || e.spec.read == objects.Lease:
+		cost += vigilCost
+	case e.object == &f.trace.object:
+		cost += traceCost
+	}
+	return cost
+}
+
+// newHandle makes the handle of an open(2) of e through n, and says with which
+// FOPEN flags the kernel is to treat it. FS.mu is held.
 func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
 	h := &handle{file: e, node: n}
 	if e.object != nil {
@@ -238,7 +264,12 @@ func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Calle
 			return syscall.ENOENT
 		}
 	}
+	cost := f.openCost(e, text)
+	if errno := f.ledger.keep(caller.Uid, cost); errno != 0 {
+		return errno
+	}
 	h, open := f.newHandle(e, n, flags)
+	h.opener.Caller, h.cost = callerOf(caller), cost
 	if e.spec.fixed {
 		h.text = &text
 	}
@@ -248,7 +279,6 @@ func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Calle
 			return errno
 		}
 	}
-	h.opener.Caller = callerOf(caller)
 	k.handle, k.object, k.openFlags = h, e.object, open
 	k.Op, k.Handle, k.Caller = e.spec.opening(), &h.Handle, callerOf(caller)
 	k.Nonblock = flags&syscall.O_NONBLOCK != 0
@@ -271,6 +301,8 @@ func (f *FS) dropped(h *handle) *object {
 // use h was.
 func (f *FS) dropHandle(h *handle) *object {
 	f.removeHandle(h)
+	f.ledger.release(h.opener.Uid, h.cost)
+	h.cost = 0
 	if h.attached {
 		h.file.object.detach()
 	}

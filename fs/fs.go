@@ -30,6 +30,12 @@ type Config struct {
 	// Limits of what all objects of the mount may hold; 0 stands for a default
 	// that follows the machine's memory.
 	MaxBytes, MaxMessages, MaxObjects int64
+
+	// Limited, unless it is nil, is told how many bytes of memory all that users have
+	// may cost, whenever that is set. Freed is called when users have given much of it
+	// back; it must not wait.
+	Limited func(bytes int64)
+	Freed   func()
 }
 
 // An FS is one mount's tree of objects.
@@ -90,6 +96,7 @@ func New(cfg Config) *FS {
 		handles:       make(map[uint64]*handle),
 		dirs:          make(map[uint64]*openDir),
 	}
+	f.noteLimit()
 	f.store = newStore(f.ledger.limits().Bytes)
 	f.plant()
 	return f

@@ -8,8 +8,6 @@ import (
 	"syscall"
 
 	"ipcfs/objects"
-
-	"golang.org/x/sys/unix"
 )
 
 // Defaults of the mount's limits. Users have none unless the owner of the mount sets
@@ -92,22 +90,65 @@ type ledger struct {
 	maxEach     amounts // of one user
 	used        amounts
 	usedByUsers map[uint32]amounts // without those who hold nothing
+	peak        int64              // the most that used has cost since freed was called
+
+	owner uint32 // of the mount
+	freed func() // as Config.Freed
+}
+
+// alwaysKept is what of the daemon's memory a user may keep in bytes whatever the limits:
+// some dozens of open files, so that who has filled a limit can open what empties it.
+const alwaysKept = 64 << 10
+
+// keep books n bytes of the daemon's memory on uid. Root and the owner of the mount have
+// room when everybody else has none any more, to mend that.
+func (l *ledger) keep(uid uint32, n int64) syscall.Errno {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := amounts{Kept: n}
+	mends := uid == 0 || uid == l.owner
+	switch {
+	case l.usedByUsers[uid].Kept <= alwaysKept-n,
+		mends && l.used.plus(a).cost() <= add(room(l.max.Bytes), l.max.Bytes/16+1<<20):
+		l.adjustLocked(uid, a)
+		return 0
+	case mends || l.fullLocked(a):
+		return syscall.ENOSPC
+	}
+	return l.chargeUserLocked(uid, a)
+}
+
+// release gives back n bytes of the daemon's memory that uid has kept.
+func (l *ledger) release(uid uint32, n int64) { l.adjust(uid, amounts{Kept: -n}) }
+
+// freedStep is from how many bytes given back on that the memory may go to the kernel.
+const freedStep = 8 << 20
+
+// noteFreedLocked calls freed when much has been given back.
+func (l *ledger) noteFreedLocked() {
+	switch cost := l.used.cost(); {
+	case cost > l.peak:
+		l.peak = cost
+	case l.peak-cost >= freedStep:
+		l.peak = cost
+		if l.freed != nil {
+			l.freed()
+		}
+	}
 }
 
 // newLedger takes the limits of cfg. The default for bytes is half of the machine's
-// memory, as tmpfs(5) has it.
+// memory, as tmpfs(5) has it, or of that of the daemon's cgroup.
 func newLedger(cfg Config) *ledger {
 	l := &ledger{
 		max:         amounts{Objects: cfg.MaxObjects, Messages: cfg.MaxMessages, Bytes: cfg.MaxBytes},
 		maxEach:     unlimited,
 		usedByUsers: make(map[uint32]amounts),
+		owner:       cfg.Uid,
+		freed:       cfg.Freed,
 	}
 	if l.max.Bytes == 0 {
-		l.max.Bytes = 1 << 30
-		var si unix.Sysinfo_t
-		if unix.Sysinfo(&si) == nil {
-			l.max.Bytes = int64(si.Totalram) * int64(si.Unit) / 2
-		}
+		l.max.Bytes = MachineMemory() / 2
 	}
 	if l.max.Messages == 0 {
 		l.max.Messages = l.max.Bytes / bytesPerMessage
@@ -145,6 +186,7 @@ func (l *ledger) chargeUserLocked(uid uint32, n amounts) syscall.Errno {
 	}
 	l.used = l.used.plus(n)
 	l.setUserLocked(uid, user)
+	l.noteFreedLocked()
 	return 0
 }
 
@@ -159,6 +201,7 @@ func (l *ledger) adjust(uid uint32, n amounts) {
 func (l *ledger) adjustLocked(uid uint32, n amounts) {
 	l.used = l.used.plus(n)
 	l.setUserLocked(uid, l.usedByUsers[uid].plus(n))
+	l.noteFreedLocked()
 }
 
 // move gives back out of what from has booked and books in on to, at once.
@@ -314,10 +357,18 @@ func setLimits(f *FS, _ *object, _ objects.Caller, value string) syscall.Errno {
 	if errno := f.ledger.set(value); errno != 0 {
 		return errno
 	}
+	f.noteLimit()
 	// tmpfs does not become smaller than what is in it.
 	n := max(f.ledger.limits().Bytes, f.ledger.total().Bytes)
 	if err := f.store.limit(n); err != nil {
 		f.log.Printf("limit of the memory of segments: %v", err)
 	}
 	return 0
+}
+
+// noteLimit tells Config.Limited what all that is kept may cost.
+func (f *FS) noteLimit() {
+	if f.cfg.Limited != nil {
+		f.cfg.Limited(room(f.ledger.limits().Bytes))
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -111,12 +112,18 @@ type daemon struct {
 
 // startDaemon runs "ipcfs mount -f" with the options and returns when it serves, or with the error it ended with.
 func startDaemon(dir string, as *syscall.Credential, opts ...string) (*daemon, error) {
-	args := []string{"mount", "-f"}
+	return startDaemonThrough(nil, dir, as, opts...)
+}
+
+// startDaemonThrough has a command run the daemon's, which follows as its last words.
+func startDaemonThrough(through []string, dir string, as *syscall.Credential, opts ...string) (*daemon, error) {
+	args := append(slices.Clip(through), ipcfsBin, "mount", "-f")
 	for _, o := range opts {
 		args = append(args, "-o", o)
 	}
 	d := &daemon{dir: dir, stderr: newTranscript(), exited: make(chan struct{})}
-	d.cmd = exec.Command(ipcfsBin, append(args, dir)...)
+	args = append(args, dir)
+	d.cmd = exec.Command(args[0], args[1:]...)
 	d.cmd.Dir = "/"
 	d.cmd.Stderr = d.stderr
 	// A test binary that dies takes the daemon with it, and the kernel then lets go of every client.

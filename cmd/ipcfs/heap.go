@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"ipcfs/fs"
 )
 
 // A daemon whose heap is small collects it after every few long messages, which costs more
@@ -27,10 +29,31 @@ type collector struct {
 	cycles uint64 // that the runtime has begun by itself
 }
 
-func adjustCollections() {
+func adjustCollections() *collector {
 	debug.SetGCPercent(quietPercent)
 	c := &collector{quiet: time.AfterFunc(quietTime, release)}
 	c.watch()
+	return c
+}
+
+// freed has the memory go back to the kernel that users have given back: without it that
+// would wait for the next collection, and where nothing goes on there is none.
+func (c *collector) freed() { c.quiet.Reset(quietTime) }
+
+// ownMemory is what the program itself needs, in bytes, rounded up.
+const ownMemory = 32 << 20
+
+// limit has garbage be collected in time where all that users have may cost n bytes: the
+// daemon then stays within a sixth more and its own memory, and at any rate within seven
+// eighths of the memory there is, of which half is the default for what they may send.
+func (c *collector) limit(n int64) {
+	most := fs.MachineMemory() / 8 * 7
+	if n > most/7*6-ownMemory {
+		n = most
+	} else {
+		n += n/6 + ownMemory
+	}
+	debug.SetMemoryLimit(n)
 }
 
 // watch has c notice the next collection: what becomes garbage here is found by it.

@@ -27,13 +27,15 @@ type server struct {
 	aside   *os.File     // where log writes to, nil for standard error
 	ready   func() error // called once, when the mount serves; an error ends it
 	daemon  bool         // no terminal whose end would be the mount's
+
+	collector *collector // set by serve
 }
 
 // serve mounts and returns when the mount is gone or a signal has ended it:
 // nil if nothing went wrong. The second signal ends the process at once.
 func serve(s server) error {
 	debug.SetTraceback("all")
-	adjustCollections()
+	s.collector = adjustCollections()
 	if s.aside != nil {
 		if err := debug.SetCrashOutput(s.aside, debug.CrashOptions{}); err != nil {
 			return fmt.Errorf("log: %w", err)
@@ -82,6 +84,9 @@ func (s server) mountAndServe(signals <-chan os.Signal) error {
 		Gid:     uint32(os.Getegid()),
 
 		NoPassthrough: s.options.NoPassthrough,
+
+		Limited: s.collector.limit,
+		Freed:   s.collector.freed,
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- f.Serve(fd) }()
