@@ -145,15 +145,18 @@ func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse
 }
 
 func (f *FS) create(in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	if errno := f.createNamed(in, name, out); errno != 0 {
+	unused, errno := f.createNamed(in, name, out)
+	if errno != 0 {
+		f.bury(unused)
 		return status(errno)
 	}
 	f.beginNew(in, out)
 	return fuse.OK
 }
 
-// createNamed makes a flat object called name and opens it.
-func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) syscall.Errno {
+// createNamed makes a flat object called name and opens it. If that fails there is no
+// such object; the result is to be buried.
+func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) (unused *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, errno := f.kindDirAt(in.NodeId)
@@ -168,9 +171,12 @@ func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) sy
 		errno = syscall.ESTALE
 	}
 	if errno != 0 {
-		return errno
+		return nil, errno
 	}
-	return f.openNew(o, in, out)
+	if errno := f.openNew(o, in, out); errno != 0 {
+		return f.unname(o, name), errno
+	}
+	return nil, 0
 }
 
 // openNew makes the handle of an open(2) that has made o. FS.mu is held.
