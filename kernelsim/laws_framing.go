@@ -4,17 +4,46 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"ipcfs/objects"
 )
 
 // writing is what an open file has begun to send. What is written through it, one byte
 // after the other, is cut into messages as the policy framing says: each write, each line,
-// or all up to the close. A close sends the rest, unless a signal has ended who wrote it.
+// or all up to the close. A close sends the rest, unless a signal has ended who wrote it. A
+// message that is too long, or cannot be booked, is spoiled: what belongs to it is refused.
 type writing struct {
 	handle *objects.Handle
 	begun  string
 	letter letter // what begun will be
+
+	spoiled bool // what is written is of a message that has failed, up to its end
+}
+
+// spoiledPart is what of text belongs to the message that has failed.
+func (w *writing) spoiledPart(framing, text string) (piece string, ends bool) {
+	if !w.spoiled || text == "" {
+		return "", false
+	}
+	return cut(framing, text)
+}
+
+// leavesOff reports whether text stops in the middle of a message.
+func leavesOff(framing, text string) bool {
+	for text != "" {
+		piece, ends := cut(framing, text)
+		if !ends {
+			return true
+		}
+		text = text[len(piece):]
+	}
+	return false
+}
+
+// spoils reports whether errno is the end of a message that it befalls.
+func spoils(errno syscall.Errno) bool {
+	return errno == syscall.EMSGSIZE || errno == syscall.EDQUOT || errno == syscall.ENOSPC
 }
 
 func (l *mailboxLaws) writing(h *objects.Handle) *writing {
@@ -86,6 +115,18 @@ func (x *account) arrives() error {
 		o := &offer{request: x.r, text: x.m.text, framing: x.policy("framing")}
 		m := letterOf(x.r, "")
 		o.readers = x.subscribers(&m)
+		w := x.writing(x.r.Handle)
+		piece, ends := w.spoiledPart(o.framing, o.text)
+		if ends {
+			w.spoiled = false
+		}
+		if piece != "" && piece == o.text {
+			if !spoils(x.r.Errno) {
+				return fmt.Errorf("the %s is of a message that has failed, and does not fail: %s", say(x.r), ErrnoName(x.r.Errno))
+			}
+			return nil
+		}
+		o.done = len(piece)
 		if err := x.progress(o); err != nil {
 			return err
 		}
@@ -117,7 +158,9 @@ func (m *monitor) begins(r *objects.Request, text string) bool {
 			return l.next(o) == nil
 		}
 	}
-	_, ends := cut(m.node.Object.Policy("framing"), text)
+	framing := m.node.Object.Policy("framing")
+	piece, _ := l.writing(r.Handle).spoiledPart(framing, text)
+	_, ends := cut(framing, text[len(piece):])
 	return !ends
 }
 
@@ -146,6 +189,9 @@ func (x *account) progress(o *offer) error {
 		x.enter(&m, o)
 		x.fresh = append(x.fresh, &m)
 		return nil
+	}
+	if finished && n == 0 && spoils(r.Errno) && (o.framing != "write" || w.begun != "") {
+		w.begun, w.spoiled = "", leavesOff(o.framing, o.text)
 	}
 	for o.done < n {
 		piece, ends := cut(o.framing, o.text[o.done:n])

@@ -42,6 +42,7 @@ func TestLawsFindBugsInTheSource(t *testing.T) {
 		{"messages expire too late", "expiry.go", "return m.Sent + b.ttl", "return m.Sent + b.ttl + b.ttl"},
 		{"a line has no end", "mailbox_framing.go", "return i + 1, true", "return i + 1, i > 3"},
 		{"half a message is sent", "mailbox_framing.go", "\tif killed {", "\tif false {"},
+		{"a message is sent without its end", "mailbox_send.go", "\tif spoils {", "\tif false {"},
 		{"what is begun is taken back twice", "mailbox_framing.go", "m.Data = m.Data[:r.begun]", "m.Data = m.Data[:r.begun-1]"},
 		{"a single receiver is two", "mailbox_receivers.go", "b.others(h, (*Handle).receives) > 0", "b.others(h, (*Handle).receives) > 1"},
 		{"a pair is three", "mailbox_receivers.go", "b.others(h, linked) > 1", "b.others(h, linked) > 2"},

@@ -4,8 +4,9 @@ import "syscall"
 
 // mail is what an open file has of a mailbox beside the message that it reads.
 type mail struct {
-	begun *Message   // what was written of a message that goes on
-	inbox []*Message // broadcast, and not received yet; in the order in which they are due
+	begun   *Message      // what was written of a message that goes on
+	spoiled syscall.Errno // that message cannot be sent any more, and why
+	inbox   []*Message    // broadcast, and not received yet; in the order in which they are due
 	// entries is the memory that inbox is in, from its start.
 	entries []*Message
 
@@ -107,6 +108,7 @@ func (h *Handle) begin(r *Request, m *Message) {
 		memory = m.memory()
 	}
 	memory.hold()
+	m.peeked = m.peeked || r.Op == Peek
 	h.letGo()
 	if memory != nil {
 		h.kept().memory = memory

@@ -364,7 +364,7 @@ func (b *Mailbox) Ready(h *Handle) Events {
 }
 
 func (b *Mailbox) writable(h *Handle) bool {
-	if b.overflow == DropOldest || b.overflow == DropNewest || h.Only.urgent() || b.framing == ByClose && h.seen().begun != nil {
+	if b.overflow == DropOldest || b.overflow == DropNewest || h.Only.urgent() || h.seen().spoiled != 0 || b.framing == ByClose && h.seen().begun != nil {
 		return true
 	}
 	m := Message{Sender: Caller{Uid: h.opener}}

@@ -35,7 +35,9 @@ func (f Framing) cut(data []byte) (n int, ends bool) {
 }
 
 // Framed reports whether what is written through h may be part of a message.
-func (b *Mailbox) Framed(h *Handle) bool { return b.framing != ByWrite || h.seen().begun != nil }
+func (b *Mailbox) Framed(h *Handle) bool {
+	return b.framing != ByWrite || h.seen().begun != nil || h.seen().spoiled != 0
+}
 
 // next takes the next message off what r has left to send. A part that ends no message
 // is kept with the handle. There is no message when nothing is left, or when r has been
@@ -100,10 +102,75 @@ func (b *Mailbox) setBegun(h *Handle, m *Message) {
 // unbegin gives the handle of r back what it had begun of m.
 func (b *Mailbox) unbegin(r *Request, m *Message) {
 	m.shrink(b.ledger, int(r.begun))
+	if m.peeked {
+		// Who has peeked at it goes on to read what it was, while other bytes follow
+		// the beginning.
+		fresh := *m
+		fresh.Data, fresh.peeked = append([]byte(nil), m.Data...), false
+		m.booked = 0
+		m = &fresh
+	}
 	m.Data = m.Data[:r.begun]
 	m.share = nil // it was offered to be broadcast, and nobody has it
 	r.begun = 0
 	b.setBegun(r.Handle, m)
+}
+
+// spoils reports whether errno, with which the send r ends, is the end of the message that
+// it was to be part of: it is too long, or cannot be booked. A message of which a part is
+// missing is not sent. Who has only to wait tries again.
+func (b *Mailbox) spoils(r *Request, errno syscall.Errno) bool {
+	switch errno {
+	case syscall.EMSGSIZE, syscall.EDQUOT, syscall.ENOSPC:
+		return r.Handle != nil && r.N == 0 && (r.framing != ByWrite || r.begun > 0 || r.Handle.seen().begun != nil)
+	}
+	return false
+}
+
+// leavesOff reports whether what r has left to send stops in the middle of a message.
+func (r *Request) leavesOff() bool {
+	tail := r.rest
+	if len(tail) == 0 && r.message != nil {
+		tail = r.message.Data
+	}
+	for len(tail) > 0 {
+		n, ends := r.framing.cut(tail)
+		if tail = tail[n:]; !ends {
+			return true
+		}
+	}
+	return false
+}
+
+// spoil gives up what h has begun, because of errno. If the message goes on, what belongs
+// to it is refused from now on.
+func (b *Mailbox) spoil(h *Handle, errno syscall.Errno, goesOn bool) {
+	if m := h.seen().begun; m != nil {
+		b.setBegun(h, nil)
+		m.refund(b.ledger)
+	}
+	if goesOn {
+		h.kept().spoiled = errno
+	}
+}
+
+// skip takes what belongs to a spoiled message off what r has to send: nothing else is an
+// error. What follows it in the same write is sent as usual.
+func (b *Mailbox) skip(r *Request) syscall.Errno {
+	errno := r.Handle.seen().spoiled
+	if errno == 0 || len(r.rest) == 0 {
+		return 0
+	}
+	n, ends := r.framing.cut(r.rest)
+	if ends {
+		r.Handle.kept().spoiled = 0
+	}
+	if n == len(r.rest) {
+		return errno
+	}
+	r.rest = r.rest[n:]
+	r.N = n
+	return 0
 }
 
 // keepRest copies what a sender that waits has left behind its first message.

@@ -1,6 +1,8 @@
 package objects
 
 import (
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -175,5 +177,91 @@ func TestInterruptedBroadcastOfABegunMessageIsSentAtTheEnd(t *testing.T) {
 	b.Submit(0, r)
 	if string(r.Data) != "begun" {
 		t.Errorf("received %q; want what was begun", r.Data)
+	}
+}
+
+func TestNothingIsSentOfAMessageThatIsTooLong(t *testing.T) {
+	for _, c := range []struct {
+		framing string
+		writes  []string
+		want    string // the outcomes
+		held    []string
+	}{
+		{"close", []string{"abc", "def", "g"}, "3 EMSGSIZE EMSGSIZE", nil},
+		{"close", []string{"abcdef", "g"}, "EMSGSIZE EMSGSIZE", nil},
+		{"close", []string{"abc", "de"}, "3 2", []string{"abcde"}},
+		{"line", []string{"abc", "def\n", "g\n"}, "3 EMSGSIZE 2", []string{"g\n"}},
+		{"line", []string{"abc", "def", "g", "h\n", "i\n"}, "3 EMSGSIZE EMSGSIZE EMSGSIZE 2", []string{"i\n"}},
+		{"line", []string{"abc", "def", "g\nhi\nj", "k\n"}, "3 EMSGSIZE 6 2", []string{"hi\n", "jk\n"}},
+		{"line", []string{"a\nbcdefg", "bcdefg", "h\ni\n"}, "2 EMSGSIZE 4", []string{"a\n", "i\n"}},
+		{"line", []string{"abcdef\ng", "h\ni\n"}, "EMSGSIZE 4", []string{"i\n"}},
+	} {
+		var booked book
+		b := NewMailbox(&booked)
+		b.SetPolicy(0, "framing", c.framing)
+		b.SetPolicy(0, "max_message", "5")
+		h := writer(b)
+		var got []string
+		for _, text := range c.writes {
+			r := sendBy(b, h, text)
+			if r.Errno == syscall.EMSGSIZE {
+				got = append(got, "EMSGSIZE")
+			} else {
+				got = append(got, strconv.Itoa(r.N))
+			}
+			if err := b.Check(); err != nil {
+				t.Error(err)
+			}
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%s: writes of %q = %s; want %s", c.framing, c.writes, text, c.want)
+		}
+		closeHandle(b, h, false)
+		wantHeld(t, b, c.held...)
+		if booked != (book{}) {
+			t.Errorf("%s, %q: booked %+v at the end; want nothing", c.framing, c.writes, booked)
+		}
+	}
+}
+
+func TestASpoiledMessageMakesRoom(t *testing.T) {
+	b := mailbox(t, "capacity", "1", "framing", "close", "max_message", "5")
+	h := writer(b)
+	sendBy(b, h, "abc")
+	waits := sendBy(b, writer(b), "x")
+	if !waits.Parked() {
+		t.Fatal("a message began without room")
+	}
+	sendBy(b, h, "def")
+	if waits.Parked() {
+		t.Error("a message waits for one that was given up")
+	}
+	if e := b.Ready(h); e&Out == 0 {
+		t.Errorf("a file whose writes fail is ready for %#x; want POLLOUT", e)
+	}
+}
+
+func TestAPeekReadsWhatWasOfferedAndInterrupted(t *testing.T) {
+	b := mailbox(t, "capacity", "1", "framing", "line")
+	sendBy(b, writer(b), "q\n")
+	b.SetPolicy(0, "capacity", "2")
+	h := writer(b)
+	sendBy(b, h, strings.Repeat("b", 100))
+	b.SetPolicy(0, "capacity", "0")
+	b.Submit(0, receive(reader(b)))
+	offered := sendBy(b, h, "first\n")
+	looker := &Handle{Reads: true, ReadOp: Peek}
+	b.Submit(0, &Request{Op: Open, Handle: looker})
+	look := func(n int) string {
+		r := &Request{Op: Peek, Handle: looker, Size: n}
+		b.Submit(0, r)
+		return string(r.Data)
+	}
+	got := look(50)
+	b.Cancel(0, offered, syscall.EINTR)
+	sendBy(b, h, "other\n")
+	got += look(100)
+	if want := strings.Repeat("b", 100) + "first\n"; got != want {
+		t.Errorf("peeked at %q; want %q", got, want)
 	}
 }

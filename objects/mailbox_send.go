@@ -24,6 +24,9 @@ func (b *Mailbox) send(now Time, r *Request) Finished {
 	switch {
 	case b.Framed(r.Handle):
 		r.rest = r.Data
+		if errno := b.skip(r); errno != 0 {
+			return failed(r, errno)
+		}
 		b.advance(now, r, &done)
 		b.begin(now, &done) // what r has ended makes room beside it
 		return done
@@ -85,7 +88,12 @@ func (b *Mailbox) end(r *Request, errno syscall.Errno, done *Finished) {
 	if r.on != nil {
 		r.on.remove(r)
 	}
+	spoils := b.spoils(r, errno)
+	goesOn := spoils && r.leavesOff()
 	b.withdraw(r)
+	if spoils {
+		b.spoil(r.Handle, errno, goesOn)
+	}
 	if r.N > 0 {
 		errno = 0 // write(2): fewer bytes than asked for
 	}

@@ -547,9 +547,21 @@ func TestTooLongAMessageIsRefusedByTheWriteThatMakesItSo(t *testing.T) {
 	t.Parallel()
 	inBothShapes(t, func(t *testing.T, mb *mailbox) {
 		mb.with("framing", "close", "max_message", "5")
-		does(t, "open "+mb.send+" wronly", "ok", "write abcdef", "EMSGSIZE", "write abc", "3", "write def", "EMSGSIZE",
-			"write de", "2", "write f", "EMSGSIZE", "close", "ok")
+		does(t, "open "+mb.send+" wronly", "ok", "write abc", "3", "write de", "2", "close", "ok")
 		mb.awaitQueue("abcde")
+		// Nothing is sent of what has become too long.
+		for _, first := range []string{"write abcdef", "write abc"} {
+			c := mb.writer(first, "write def", "poll out 0", "pause", "write x", "close")
+			c.next()
+			c.expect("EMSGSIZE", "out")
+			if stat := mb.m.daemonStat(t); stat["bytes"] != 0 || stat["messages"] != 0 {
+				t.Errorf(".ipcfs/stat = %v, want nothing held", stat)
+			}
+			c.resume()
+			c.expect("ok", "EMSGSIZE", "ok")
+			mb.awaitStat("open_senders 0")
+			mb.wantStat("messages 0", "sent 1")
+		}
 		// A file that is all too long sends nothing, if its writer gives up.
 		does(t, "open "+mb.send+" wronly", "ok", "write abcdef", "EMSGSIZE", "close", "ok")
 		mb.awaitStat("open_senders 0")
@@ -561,14 +573,18 @@ func TestTooLongAMessageIsRefusedByTheWriteThatMakesItSo(t *testing.T) {
 			`write cccccc\nd\n`, "EMSGSIZE", // whose newline is too far
 			`write ccccc\n`, "EMSGSIZE", `write cccc\n`, "5",
 			"write eee", "3", `write eee\n`, "EMSGSIZE", `write e\n`, "2",
-			`write ff\nffffff`, "3", "write ffffff", "EMSGSIZE", "close", "ok")
+			`write ff\nffffff`, "3", "write ffffff", "EMSGSIZE",
+			"write ff", "EMSGSIZE", `write f\ng\n`, "4", // up to its newline it is of the line that failed
+			"write hhhhhh", "EMSGSIZE", "close", "ok")
 		mb.awaitStat("open_senders 0")
-		mb.wantQueue("a\n", "bbbb\n", "cccc\n", "eeee\n", "ff\n")
+		mb.wantQueue("a\n", "bbbb\n", "cccc\n", "e\n", "ff\n", "g\n")
 
 		// What all can hold bounds it too.
 		mb.with("framing", "close", "max_message", "max", "capacity_bytes", "4")
-		does(t, "open "+mb.send+" wronly", "ok", "write abc", "3", "write de", "EMSGSIZE", "write d", "1", "close", "ok")
+		does(t, "open "+mb.send+" wronly", "ok", "write abc", "3", "write d", "1", "close", "ok")
 		mb.awaitQueue("abcd")
+		does(t, "open "+mb.send+" wronly", "ok", "write abc", "3", "write de", "EMSGSIZE", "close", "ok")
+		mb.awaitStat("open_senders 0", "messages 0")
 	})
 }
 
@@ -799,8 +815,18 @@ func TestBegunMessagesAreOnTheBooks(t *testing.T) {
 				does(t, "chmod "+mb.send+" 622", "ok")
 				m.limit(t, row.limit)
 				open := "open " + mb.send + " wronly"
-				c := cliAs(t, user, open, "write 12345678", "write 9ab", "write 9a", "pause", "close")
-				c.expect("ok", "8", row.errno, "2")
+				// What cannot be booked is not sent, and leaves the books.
+				c := cliAs(t, user, open, "write 12345678", "write 9ab", "write 9a", "pause", "write x", "close")
+				c.expect("ok", "8", row.errno, row.errno)
+				if stat := m.daemonStat(t); stat["bytes"] != 0 {
+					t.Errorf("%d bytes of a message that failed are on the books, want none", stat["bytes"])
+				}
+				c.resume()
+				c.expect("ok", row.errno, "ok")
+				mb.awaitStat("open_senders 0")
+				mb.wantStat("messages 0", "sent 0")
+				c = cliAs(t, user, open, "write 12345678", "write 9a", "pause", "close")
+				c.expect("ok", "8", "2")
 				if stat := m.daemonStat(t); stat["bytes"] != 10 {
 					t.Errorf("%d bytes are on the books, want 10", stat["bytes"])
 				}
