@@ -50,8 +50,8 @@ func (f *FS) lockedTable(l *lockTable, change func(now objects.Time) objects.Fin
 // newFileLocks makes a file's tables. The locks of fcntl(2) are one net over all files.
 func (f *FS) newFileLocks() *fileLocks {
 	return &fileLocks{
-		flock: lockTable{mu: new(sync.Mutex)},
-		posix: lockTable{mu: &f.posix.mu, t: objects.LockTable{Waits: &f.posix.waits}},
+		flock: lockTable{mu: new(sync.Mutex), t: objects.LockTable{Ledger: f.ledger}},
+		posix: lockTable{mu: &f.posix.mu, t: objects.LockTable{Ledger: f.ledger, Waits: &f.posix.waits}},
 	}
 }
 

@@ -42,8 +42,41 @@ type LockTable struct {
 	// of fcntl(2). Calls on all of them are serialised. It is nil for other locks.
 	Waits *LockWaits
 
-	held    []FileLock
-	waiting queue
+	// Ledger books each lock that is held on the user whose it is; nil: nobody.
+	Ledger Ledger
+
+	held        [Exclusive]rangeTree // by type, Shared first
+	owners      map[uint64]*lockHolder
+	first, last *lockHolder // of those who have locks, in the order of their coming
+	waiting     queue
+}
+
+// A lockHolder has locks of one table, no two of which share a byte.
+type lockHolder struct {
+	owner      uint64
+	own        [Exclusive]rangeTree // by type
+	prev, next *lockHolder
+}
+
+// heldLock is what a lock that is held costs in bytes: a node in each of two trees.
+const heldLock = 256
+
+// opposing is the types of locks that l excludes, as indices of a table.
+func (l *FileLock) opposing() []int {
+	if l.Type == Exclusive {
+		return []int{int(Shared - 1), int(Exclusive - 1)}
+	}
+	return []int{int(Exclusive - 1)}
+}
+
+// opposes reports whether h has a lock that keeps l from being granted.
+func (h *lockHolder) opposes(l *FileLock) bool {
+	for _, i := range l.opposing() {
+		if h.own[i].first(l.Start, l.End, nil) != nil {
+			return h.owner != l.Owner
+		}
+	}
+	return false
 }
 
 // LockWaits knows who waits for a lock, and where.
@@ -82,15 +115,15 @@ func (w *LockWaits) remove(r *Request) {
 // circle reports whether owner would wait for itself if it waited in t for l. seen are the
 // owners that have been followed.
 func (w *LockWaits) circle(owner uint64, t *LockTable, l FileLock, seen map[uint64]bool) bool {
-	for _, h := range t.held {
+	for h := t.first; h != nil; h = h.next {
 		switch {
-		case !h.conflicts(l) || seen[h.Owner]:
+		case seen[h.owner] || !h.opposes(&l):
 			continue
-		case h.Owner == owner:
+		case h.owner == owner:
 			return true
 		}
-		seen[h.Owner] = true
-		for _, x := range w.of[h.Owner] {
+		seen[h.owner] = true
+		for _, x := range w.of[h.owner] {
 			if w.circle(owner, x.table, *x.request.Lock, seen) {
 				return true
 			}
@@ -99,21 +132,17 @@ func (w *LockWaits) circle(owner uint64, t *LockTable, l FileLock, seen map[uint
 	return false
 }
 
-func (a FileLock) conflicts(b FileLock) bool {
-	return a.Owner != b.Owner && (a.Type == Exclusive || b.Type == Exclusive) && a.overlaps(b)
-}
-
 func (a FileLock) overlaps(b FileLock) bool { return a.Start <= b.End && b.Start <= a.End }
 
-// Blocker returns the first lock held that keeps l from being granted; ok is false
-// if l could be granted.
+// Blocker returns the lock held that keeps l from being granted, of several the one that
+// starts first, as F_GETLK has it; ok is false if l could be granted.
 func (t *LockTable) Blocker(l FileLock) (holder FileLock, ok bool) {
-	for _, h := range t.held {
-		if h.conflicts(l) {
-			return h, true
+	for _, i := range l.opposing() {
+		if h := t.held[i].first(l.Start, l.End, &l.Owner); h != nil && (!ok || h.Start < holder.Start) {
+			holder, ok = *h, true
 		}
 	}
-	return FileLock{}, false
+	return holder, ok
 }
 
 // Submit takes, changes or releases r.Lock.
@@ -134,9 +163,10 @@ func (t *LockTable) Submit(now Time, r *Request) Finished {
 			return Finished{}
 		}
 	}
-	t.give(now, r)
 	done := one(r)
-	t.grant(now, &done)
+	if r.Errno = t.give(now, r); r.Errno == 0 {
+		t.grant(now, *r.Lock, &done)
+	}
 	return done
 }
 
@@ -153,14 +183,25 @@ func (t *LockTable) Cancel(_ Time, r *Request, cause syscall.Errno) Finished {
 // Release drops every lock of owner.
 func (t *LockTable) Release(now Time, owner uint64) Finished {
 	var done Finished
-	t.set(FileLock{Type: Unlock, End: WholeFile, Owner: owner})
-	t.grant(now, &done)
+	all := FileLock{Type: Unlock, End: WholeFile, Owner: owner}
+	if t.owners[owner] != nil && t.set(all) == 0 {
+		t.grant(now, all, &done)
+	}
 	return done
 }
 
-// Owners yields the locks that are held, of one owner those of adjoining ranges in no
-// particular order.
-func (t *LockTable) Owners() iter.Seq[FileLock] { return slices.Values(t.held) }
+// Owners yields the locks that are held, of one owner those of one type in order.
+func (t *LockTable) Owners() iter.Seq[FileLock] {
+	return func(yield func(FileLock) bool) {
+		for h := t.first; h != nil; h = h.next {
+			for i := range h.own {
+				if !h.own[i].all(0, WholeFile, yield) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Waiters yields the parked requests, oldest first.
 func (t *LockTable) Waiters() iter.Seq[*Request] {
@@ -168,50 +209,177 @@ func (t *LockTable) Waiters() iter.Seq[*Request] {
 }
 
 // Unused reports whether nobody holds or wants a lock.
-func (t *LockTable) Unused() bool { return len(t.held) == 0 && t.waiting.empty() }
+func (t *LockTable) Unused() bool { return t.first == nil && t.waiting.empty() }
 
 // give carries out r, which nothing blocks.
-func (t *LockTable) give(now Time, r *Request) {
+func (t *LockTable) give(now Time, r *Request) syscall.Errno {
 	l := *r.Lock
 	l.Since = now
-	t.set(l)
+	return t.set(l)
 }
 
-func (t *LockTable) grant(now Time, done *Finished) {
-	for r := t.waiting.first; r != nil; {
-		next := r.next
-		if _, blocked := t.Blocker(*r.Lock); !blocked {
-			t.waiting.remove(r)
-			t.Waits.remove(r)
-			t.give(now, r)
-			done.add(r)
+// grant grants what waited for changed alone, whose range is another's or nobody's now.
+func (t *LockTable) grant(now Time, changed FileLock, done *Finished) {
+	free := []FileLock{changed}
+	for len(free) > 0 {
+		var shared []FileLock // which may have been exclusive before
+		for r := t.waiting.first; r != nil; {
+			next := r.next
+			if slices.ContainsFunc(free, r.Lock.overlaps) || slices.ContainsFunc(shared, r.Lock.overlaps) {
+				if _, blocked := t.Blocker(*r.Lock); !blocked {
+					t.waiting.remove(r)
+					t.Waits.remove(r)
+					if r.Errno = t.give(now, r); r.Errno == 0 && r.Lock.Type == Shared {
+						shared = append(shared, *r.Lock)
+					}
+					done.add(r)
+				}
+			}
+			r = next
 		}
-		r = next
+		free = shared
 	}
 }
 
-// set replaces what l's owner holds of l's range by l (fcntl(2): a process's locks
-// do not stack; a new one converts, shrinks or splits the old).
-func (t *LockTable) set(l FileLock) {
-	kept := t.held[:0:0]
-	for _, h := range t.held {
-		if h.Owner != l.Owner || !h.overlaps(l) {
-			kept = append(kept, h)
-			continue
+// holder returns what owner holds, making room for it.
+func (t *LockTable) holder(owner uint64) *lockHolder {
+	h := t.owners[owner]
+	if h == nil {
+		if t.owners == nil {
+			t.owners = make(map[uint64]*lockHolder)
 		}
-		if h.Start < l.Start {
-			before := h
-			before.End = l.Start - 1
-			kept = append(kept, before)
+		h = &lockHolder{owner: owner, prev: t.last}
+		t.owners[owner] = h
+		if t.last == nil {
+			t.first = h
+		} else {
+			t.last.next = h
 		}
-		if h.End > l.End {
-			after := h
-			after.Start = l.End + 1
-			kept = append(kept, after)
-		}
+		t.last = h
+	}
+	return h
+}
+
+// leave forgets h if it holds nothing.
+func (t *LockTable) leave(h *lockHolder) {
+	if h.own[0].n+h.own[1].n > 0 {
+		return
+	}
+	delete(t.owners, h.owner)
+	if h.prev == nil {
+		t.first = h.next
+	} else {
+		h.prev.next = h.next
+	}
+	if h.next == nil {
+		t.last = h.prev
+	} else {
+		h.next.prev = h.prev
+	}
+}
+
+// set replaces what l's owner holds of l's range by l (fcntl(2): a process's locks do not
+// stack; a new one converts, shrinks or splits the old, and joins what is next to it).
+// ENOLCK: it cannot be booked; nothing has changed.
+func (t *LockTable) set(l FileLock) syscall.Errno {
+	h := t.holder(l.Owner)
+	defer t.leave(h)
+	from, to := l.Start, l.End
+	if from > 0 {
+		from--
+	}
+	if to < WholeFile {
+		to++
+	}
+	var gone [Exclusive][]FileLock
+	var come []FileLock
+	joined := l
+	for i := range h.own {
+		same := l.Type == LockType(i+1)
+		h.own[i].all(from, to, func(x FileLock) bool {
+			switch {
+			case same:
+				joined.Start, joined.End = min(joined.Start, x.Start), max(joined.End, x.End)
+				joined.Since = min(joined.Since, x.Since)
+			case !x.overlaps(l):
+				return true
+			default:
+				if x.Start < l.Start {
+					before := x
+					before.End = l.Start - 1
+					come = append(come, before)
+				}
+				if x.End > l.End {
+					after := x
+					after.Start = l.End + 1
+					come = append(come, after)
+				}
+			}
+			gone[i] = append(gone[i], x)
+			return true
+		})
 	}
 	if l.Type != Unlock {
-		kept = append(kept, l)
+		come = append(come, joined)
 	}
-	t.held = kept
+	if errno := t.book(come, gone[:]); errno != 0 {
+		return errno
+	}
+	for i, l := range gone {
+		t.held[i].removeAll(l)
+		h.own[i].removeAll(l)
+	}
+	for _, l := range come {
+		t.held[l.Type-1].insert(l)
+		h.own[l.Type-1].insert(l)
+	}
+	return 0
+}
+
+// book books the locks that come, and takes those that go off the books.
+func (t *LockTable) book(come []FileLock, gone [][]FileLock) syscall.Errno {
+	if t.Ledger == nil {
+		return 0
+	}
+	type account struct {
+		uid uint32
+		n   int64
+	}
+	var accounts []account // of few users: who has the file open may have changed
+	count := func(uid uint32, n int64) {
+		i := slices.IndexFunc(accounts, func(a account) bool { return a.uid == uid })
+		if i < 0 {
+			i = len(accounts)
+			accounts = append(accounts, account{uid: uid})
+		}
+		accounts[i].n += n
+	}
+	for _, l := range come {
+		count(l.Uid, 1)
+	}
+	for _, list := range gone {
+		for _, l := range list {
+			count(l.Uid, -1)
+		}
+	}
+	for i, a := range accounts {
+		if a.n <= 0 {
+			continue
+		}
+		// fcntl(2): ENOLCK, too many segment locks open.
+		if t.Ledger.Charge(a.uid, Cost{Kept: a.n * heldLock}) != 0 {
+			for _, booked := range accounts[:i] {
+				if booked.n > 0 {
+					t.Ledger.Adjust(booked.uid, Cost{Kept: -booked.n * heldLock})
+				}
+			}
+			return syscall.ENOLCK
+		}
+	}
+	for _, a := range accounts {
+		if a.n < 0 {
+			t.Ledger.Adjust(a.uid, Cost{Kept: a.n * heldLock})
+		}
+	}
+	return 0
 }
