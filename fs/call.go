@@ -79,9 +79,16 @@ func (o *object) submitLocked(now objects.Time, k *call) objects.Finished {
 	return done
 }
 
-// park makes k known to the Conn. The lock under which k may finish is held.
+// parkedCost is the memory that a parked request takes beside the data it carries, in
+// bytes: the call, its entry in the Conn, and what its object lists it in.
+const parkedCost = 1024
+
+// park makes k known to the Conn. The lock under which k may finish is held. It is on the
+// books, but never refused: a request takes more of the kernel, and a thread of its own,
+// than of us, and whoever may not send any more may still wait.
 func (k *call) park() {
 	k.parked = true
+	k.fs.ledger.adjust(k.Caller.Uid, amounts{Kept: parkedCost})
 	if k.reply == replyWrite {
 		k.handle.node.parked.Add(1)
 	}
@@ -94,6 +101,7 @@ func (k *call) unpark() bool {
 	if !k.conn.Unpark(k.unique) {
 		return false
 	}
+	k.fs.ledger.adjust(k.Caller.Uid, amounts{Kept: -parkedCost})
 	if k.reply == replyWrite {
 		k.handle.node.parked.Add(-1)
 	}
