@@ -189,6 +189,7 @@ func FuzzBooks(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 1, 2, 40, 2, 2, 40, 3, 1, 0, 4, 1, 0, 5, 0, 0})
 	f.Add([]byte{6, 3, 0, 0, 1, 0, 0, 2, 0, 2, 1, 99, 2, 2, 99, 3, 0, 1, 3, 0, 1, 5, 0, 0, 7, 0, 0})
 	f.Add([]byte{8, 1, 200, 8, 2, 3, 8, 3, 3, 9, 1, 100, 10, 1, 0, 11, 2, 0, 8, 1, 9, 9, 0, 255, 11, 1, 0})
+	f.Add([]byte("000700A00A00A00B00A00A00000900C00709A0072BA0000070C")) // a file that has read all, and waits
 	f.Add(bytes.Repeat([]byte{1, 1, 1, 2, 2, 77, 3, 0, 2, 4, 0, 0}, 30))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		k := newBank(20_000)
@@ -219,11 +220,17 @@ func FuzzBooks(f *testing.F) {
 			if len(open) > 0 {
 				h = open[n%len(open)]
 			}
+			opens := func(h *Handle) {
+				r := &Request{Op: Open, Handle: h, Caller: c}
+				if b.Submit(1, r); r.Errno == 0 {
+					open = append(open, h)
+				}
+			}
 			switch {
 			case op == 0 || h == nil && op < 8:
-				open = append(open, openFor(b, uid, &Handle{Reads: true, ReadOp: Receive, EOF: n&1 > 0, Seekable: n&2 > 0}))
+				opens(&Handle{Reads: true, ReadOp: Receive, EOF: n&1 > 0, Seekable: n&2 > 0})
 			case op == 1:
-				open = append(open, openFor(b, uid, &Handle{Reads: true, ReadOp: []Op{Peek, Lease}[n&1], Writes: n&1 > 0, WriteOp: []Op{0, Settle}[n&1]}))
+				opens(&Handle{Reads: true, ReadOp: []Op{Peek, Lease}[n&1], Writes: n&1 > 0, WriteOp: []Op{0, Settle}[n&1]})
 			case op == 2:
 				submit(b, &Request{Op: Send, Handle: &Handle{Writes: true}, Caller: c, Data: make([]byte, n*50), Nonblock: n&1 > 0})
 			case op == 3:

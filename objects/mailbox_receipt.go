@@ -66,8 +66,7 @@ func (b *Mailbox) uncertify(m *Message) {
 // through its handle. After that, or if nothing was sent, comes the end of file.
 func (b *Mailbox) receiptFor(now Time, r *Request) Finished {
 	switch h := r.Handle; {
-	case h.resume(r):
-		b.book(h)
+	case b.resume(r):
 	case !h.seen().pending:
 		b.tell(r)
 	case r.Nonblock:

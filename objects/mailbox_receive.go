@@ -69,7 +69,7 @@ func (b *Mailbox) hand(now Time, r *Request, m *Message, done *Finished) {
 		case p.Handle != r.Handle:
 		case r.Handle.left():
 			b.receivers.remove(p)
-			p.Handle.resume(p)
+			p.Handle.resume(p) // r's is booked by the caller
 			done.add(p)
 		default:
 			b.receivers.remove(p)
@@ -80,9 +80,16 @@ func (b *Mailbox) hand(now Time, r *Request, m *Message, done *Finished) {
 	}
 }
 
+// resume answers r from what its handle has, or with the end of file due. It reports false if
+// r is to take a new message; then the handle keeps none of the last.
+func (b *Mailbox) resume(r *Request) bool {
+	answered := r.Handle.resume(r)
+	b.book(r.Handle)
+	return answered
+}
+
 func (b *Mailbox) receive(now Time, r *Request) Finished {
-	if r.Handle.resume(r) {
-		b.book(r.Handle)
+	if b.resume(r) {
 		return one(r)
 	}
 	if r.Op == Lease {
@@ -189,8 +196,7 @@ func (b *Mailbox) nextFor(h *Handle) *Message {
 }
 
 func (b *Mailbox) peek(now Time, r *Request) Finished {
-	if r.Handle.resume(r) {
-		b.book(r.Handle)
+	if b.resume(r) {
 		return one(r)
 	}
 	if m := b.nextFor(r.Handle); m != nil {
