@@ -200,12 +200,14 @@ func (b *Mailbox) Booked() map[uint32]Cost {
 			message(r.message)
 		}
 	}
+	counted := make(map[*Message]bool)
 	for _, h := range b.handles {
 		s := h.seen()
 		message(s.begun)
 		message(s.leased)
-		if s.pinned != nil && s.pinned.extra.over {
-			message(s.pinned)
+		if m := s.pinned; m != nil && m.extra.over && !counted[m] {
+			counted[m] = true // several files may read a broadcast
+			message(m)
 		}
 		add(h.opener, Cost{Kept: h.footprint()})
 	}

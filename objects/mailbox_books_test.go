@@ -190,6 +190,7 @@ func FuzzBooks(f *testing.F) {
 	f.Add([]byte{6, 3, 0, 0, 1, 0, 0, 2, 0, 2, 1, 99, 2, 2, 99, 3, 0, 1, 3, 0, 1, 5, 0, 0, 7, 0, 0})
 	f.Add([]byte{8, 1, 200, 8, 2, 3, 8, 3, 3, 9, 1, 100, 10, 1, 0, 11, 2, 0, 8, 1, 9, 9, 0, 255, 11, 1, 0})
 	f.Add([]byte("000700A00A00A00B00A00A00000900C00709A0072BA0000070C")) // a file that has read all, and waits
+	f.Add([]byte("770000A00A00a1090100070$A00A70A00A0070'C7\xeab00"))    // two files that read a broadcast at its sender's expense
 	f.Add(bytes.Repeat([]byte{1, 1, 1, 2, 2, 77, 3, 0, 2, 4, 0, 0}, 30))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		k := newBank(20_000)
