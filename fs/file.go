@@ -378,7 +378,7 @@ func (h *handle) identify(r *objects.Request, c fuse.Caller) {
 // ServeRead implements fusedev.Handler.
 func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 	h := f.handleFor(in.Fh)
-	if h == nil {
+	if h == nil || !h.Reads && !h.file.spec.memory { // read(2): EBADF, not open for reading
 		c.Reply(in.Unique, syscall.EBADF)
 		return
 	}
@@ -401,8 +401,9 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 	}
 	if in.ReadFlags&fuse.READ_LOCKOWNER == 0 && !s.memory {
 		// Every read(2) has a lock owner; a page fault has none. A private mapping
-		// cannot be refused, but it must not take messages (fs/fuse/file.c).
-		c.Reply(in.Unique, syscall.EIO)
+		// cannot be refused, but it must not take messages (fs/fuse/file.c). Nor has
+		// sendfile(2) or splice(2) one: EINVAL makes programs read and write instead.
+		c.Reply(in.Unique, syscall.EINVAL)
 		return
 	}
 	k := newCall(f, c, h, in.Unique, replyData)
@@ -427,7 +428,7 @@ func (f *FS) keepData(data []byte) objects.Buffer { return f.conn.Keep(data) }
 // ServeWrite implements fusedev.Handler.
 func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 	h := f.handleFor(in.Fh)
-	if h == nil {
+	if h == nil || !h.Writes { // write(2): EBADF, not open for writing
 		c.Reply(in.Unique, syscall.EBADF)
 		return
 	}

@@ -3,9 +3,11 @@ package fs
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -191,6 +193,14 @@ func (f *FS) lockedFilesOf(o placed) []lockedFile {
 	for _, e := range o.files {
 		if e != nil {
 			l = lockTables(l, control+"/"+e.spec.name, e)
+		}
+	}
+	for _, d := range o.folders {
+		if d == nil {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(d.members)) {
+			l = lockTables(l, control+"/"+d.folder.name+"/"+name, d.members[name])
 		}
 	}
 	return l

@@ -202,9 +202,14 @@ func (f *FS) pathOf(e *file) string {
 		return infoName + "/" + e.spec.name
 	case e == o.file:
 		return o.path()
-	case o.flat:
-		return o.path() + controlSuffix + "/" + e.spec.name
 	default:
-		return o.path() + "/" + e.spec.name
+		path := o.path() + "/"
+		if o.flat {
+			path = o.path() + controlSuffix + "/"
+		}
+		if e.folder != nil {
+			path += e.folder.folder.name + "/"
+		}
+		return path + e.spec.name
 	}
 }

@@ -106,3 +106,41 @@ func TestLocksAreOnTheBooksOfTheirUser(t *testing.T) {
 	}
 	does(t, "open "+mb.path+" rdwr", "ok", "lock wr 0 0", "ok") // others have room
 }
+
+func TestLocksOnFilesOfFoldersAreSeenByName(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	mb := m.mailbox(t, directory, "jobs")
+	tr := m.traced(t, "cat", m.path(".ipcfs/trace"))
+	mb.put("x")
+	for _, name := range []string{"topic/news", "priority/3", "messages/1"} {
+		lock, mode := "wr", "rdwr"
+		if name == "messages/1" {
+			lock, mode = "rd", "rdonly"
+		}
+		c := cli(t, "open "+mb.file(name)+" "+mode, "lock "+lock+" 0 0", "pause", "close")
+		c.expect("ok", "ok")
+		if owners := run(t, "cat", m.path(".ipcfs/owners")).output(); !strings.Contains(owners, "mailboxes/jobs/"+name+" ") {
+			t.Errorf("owners shows %q, want the lock on %s", owners, name)
+		}
+		c.resume()
+		c.output()
+	}
+	m.wellTraced(t, tr, "fcntl mailboxes/jobs/topic/news 0 ok")
+}
+
+func TestSendfileFromAnEndpointFallsBackAndTakesNothing(t *testing.T) {
+	t.Parallel()
+	mb := mount(t).mailbox(t, directory, "jobs")
+	mb.put("message")
+	run(t, python, "-c", `
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+r, w = os.pipe()
+for call in (lambda: os.sendfile(w, fd, None, 100), lambda: os.splice(fd, w, 100)):
+    try:
+        print(call())
+    except OSError as e:
+        print(e.strerror)`, mb.receive).prints("Invalid argument\nInvalid argument\n")
+	mb.wantQueue("message")
+}

@@ -21,11 +21,26 @@ func openLog(name string) (*os.File, error) {
 		return nil, fmt.Errorf("log: %w", err)
 	}
 	// O_NOFOLLOW: the last directory may be one of /tmp.
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o640)
+	// O_NONBLOCK: a FIFO without a reader fails at once.
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o640)
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("log %s: is a symbolic link", name)
 	}
+	if errors.Is(err, syscall.ENXIO) {
+		return nil, fmt.Errorf("log %s: is neither a regular file nor a device", name)
+	}
 	if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeCharDevice == 0 {
+		err = fmt.Errorf("%s is neither a regular file nor a device", name)
+	}
+	if err == nil {
+		err = syscall.SetNonblock(int(f.Fd()), false)
+	}
+	if err != nil {
+		f.Close()
 		return nil, fmt.Errorf("log: %w", err)
 	}
 	return f, nil

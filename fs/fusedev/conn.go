@@ -299,13 +299,22 @@ func (c *Conn) handle(req []byte) {
 			c.Reply(header.Unique, syscall.EIO)
 		}
 	}()
+	if len(req) < shortest(header.Opcode) {
+		c.Reply(header.Unique, syscall.EINVAL)
+		return
+	}
 	switch header.Opcode {
 	case opRead:
 		// Directories are read with READDIR, so this is a file.
 		c.h.ServeRead(c, (*fuse.ReadIn)(in))
 	case opWrite:
 		w := (*fuse.WriteIn)(in)
-		c.h.ServeWrite(c, w, req[unsafe.Sizeof(*w):][:w.Size])
+		data := req[unsafe.Sizeof(*w):]
+		if uint64(w.Size) > uint64(len(data)) { // what is behind it is of an earlier request
+			c.Reply(header.Unique, syscall.EINVAL)
+			return
+		}
+		c.h.ServeWrite(c, w, data[:w.Size])
 	case opPoll:
 		c.h.ServePoll(c, (*PollIn)(in))
 	case opInterrupt:
@@ -321,6 +330,28 @@ func (c *Conn) handle(req []byte) {
 	default:
 		c.handleCold(req)
 	}
+}
+
+// shortest is how long a request is at least, in bytes. The kernel sends none that is
+// shorter, so what is beyond would be of an earlier request.
+func shortest(opcode uint32) int {
+	switch opcode {
+	case opRead, opReaddir:
+		return int(unsafe.Sizeof(fuse.ReadIn{}))
+	case opWrite:
+		return int(unsafe.Sizeof(fuse.WriteIn{}))
+	case opPoll:
+		return int(unsafe.Sizeof(PollIn{}))
+	case opInterrupt:
+		return int(unsafe.Sizeof(fuse.InterruptIn{}))
+	case opOpen, opOpendir:
+		return int(unsafe.Sizeof(fuse.OpenIn{}))
+	case opGetlk, opSetlk, opSetlkw:
+		return int(unsafe.Sizeof(fuse.LkIn{}))
+	case opIoctl:
+		return int(unsafe.Sizeof(fuse.IoctlIn{}))
+	}
+	return int(unsafe.Sizeof(fuse.InHeader{}))
 }
 
 // coldReply is room for the reply to any request but those that name a size.

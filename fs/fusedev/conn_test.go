@@ -152,3 +152,40 @@ func TestRepliesAllocateNothing(t *testing.T) {
 		t.Errorf("four replies allocate %v times, want 0", n)
 	}
 }
+
+// writes counts the bytes that arrive.
+type writes struct{ Handler }
+
+func (writes) ServeWrite(c *Conn, in *fuse.WriteIn, data []byte) { c.ReplyWrite(in.Unique, len(data)) }
+
+func TestRequestShorterThanItSaysIsRefused(t *testing.T) {
+	k, _ := connect(t, writes{})
+	defer k.hangUp()
+	for i, c := range []struct {
+		opcode uint32
+		size   uint32  // what a WRITE says it has
+		n      uintptr // what there is, beside the header
+		want   syscall.Errno
+	}{
+		{opWrite, 16, 40 + 16, 0},
+		{opWrite, 17, 40 + 16, syscall.EINVAL},
+		{opWrite, 1 << 31, 40, syscall.EINVAL},
+		{opWrite, 0, 39, syscall.EINVAL},
+		{opRead, 0, 8, syscall.EINVAL},
+		{opPoll, 0, 0, syscall.EINVAL},
+		{opSetlkw, 0, 3, syscall.EINVAL},
+		{opOpen, 0, 0, syscall.EINVAL},
+		{opInterrupt, 0, 0, syscall.EINVAL},
+		{9999, 0, 0, syscall.ENOSYS},
+	} {
+		in := struct {
+			fuse.WriteIn
+			data [64]byte
+		}{}
+		in.Opcode, in.Unique, in.Size = c.opcode, uint64(100+i), c.size
+		k.send(unsafe.Pointer(&in), unsafe.Sizeof(fuse.InHeader{})+c.n)
+		if out := k.reply(); out.Unique != in.Unique || out.Status != -int32(c.want) {
+			t.Errorf("opcode %d of %d bytes that says %d answered %+v, want %v", c.opcode, c.n, c.size, out, c.want)
+		}
+	}
+}
