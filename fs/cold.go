@@ -65,8 +65,7 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 	if e == nil {
 		return fuse.ENOENT
 	}
-	f.fillEntry(e, in.Pid, out)
-	return fuse.OK
+	return status(f.bookNode(f.fillEntry(e, in.Pid, out), in.Uid))
 }
 
 // GetAttr implements fuse.RawFileSystem.

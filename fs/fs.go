@@ -69,6 +69,11 @@ type FS struct {
 	kinds   []*kindDir
 	down    bool // Shutdown was called: nothing new is made
 
+	known      series[*node] // those that are on the books
+	knownCount int
+	thinning   bool   // the kernel is being asked to forget some
+	thinned    uint64 // lastID when it was last
+
 	handlesMu sync.RWMutex // guards handles, dirs and lastFh
 	handles   map[uint64]*handle
 	dirs      map[uint64]*openDir // those that keep something

@@ -21,6 +21,9 @@ type node struct {
 	opens   int32        // open handles; guarded by FS.mu
 	reader  *handle      // an open handle that can seek; guarded by FS.mu
 	parked  atomic.Int32 // writes that wait
+
+	cost int64  // the bytes that are kept for it, booked on uid; guarded by FS.mu
+	uid  uint32 // who looked it up first; guarded by FS.mu
 }
 
 // An entry is what a name stands for: a directory or a file.
@@ -206,6 +209,7 @@ func (f *FS) forget(id, lookups uint64) *object {
 		return nil
 	}
 	delete(f.nodes, id)
+	f.unbookNode(n)
 	i := n.entry.base()
 	if c := i.claims[n.thread]; c != nil && c.node == n {
 		// The kernel compared it with the name that it had cached, and will ask

@@ -262,3 +262,66 @@ sys.stdin.readline()
 		t.Error(err)
 	}
 }
+
+// Looking up is not free, but the kernel is asked to forget what nobody uses: so it goes
+// on for ever, and does not cost more than some thousands of names.
+func TestLookedUpTopicsAreForgotten(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	m := mount(t, "allow_other")
+	mb := m.mailbox(t, directory, "jobs")
+	does(t, "chmod "+mb.path+" 777", "ok", "chmod "+mb.file("topic")+" 777", "ok")
+	before := m.daemonStat(t)
+	m.asUser(t).script(t, `
+for i in range(60000):
+    try:
+        os.stat("../mailboxes/jobs/topic/%d" % i)
+    except OSError as e:
+        print(i, errno.errorcode[e.errno])
+        break
+print("looked up")
+`).prints("looked up\n")
+	eventually(t, func() string {
+		now := m.daemonStat(t)
+		if grown := now["nodes"] - before["nodes"]; grown > 10000 {
+			return fmt.Sprintf("%d nodes are left of 60,000 topics that nobody has open", grown)
+		}
+		if now["kept"]-before["kept"] < (now["nodes"]-before["nodes"]-20)*1024 {
+			return fmt.Sprintf("%v is kept, %v before: less than the nodes", now, before)
+		}
+		return ""
+	})
+}
+
+// What somebody keeps looked up is on their books.
+func TestNodesThatAreKeptAreOnTheBooks(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	m := mount(t, "allow_other")
+	mb := m.mailbox(t, directory, "jobs")
+	does(t, "chmod "+mb.path+" 777", "ok", "chmod "+mb.file("topic")+" 777", "ok", "stat "+mb.file("topic"), "777 0:0 0")
+	m.limit(t, "user_bytes 1M")
+	before := m.daemonStat(t)
+	script := m.asUser(t).script(t, openUntilRefused+`
+files, said = flood("../mailboxes/jobs/topic/%d", os.O_PATH, 1)
+files = []
+said = 0
+while said not in ("EDQUOT", "ENOSPC") and len(files) < 10000:
+    said = attempt(os.open, "../mailboxes/jobs/topic/%d" % len(files), os.O_PATH)
+    files.append(said)
+print(said, 500 < len(files) < 3000, flush=True)
+sys.stdin.readline()
+`)
+	script.expect("EDQUOT True")
+	if now := m.daemonStat(t); now["kept"]-before["kept"] < 500*1024 {
+		t.Errorf("%v is kept, %v before; want a kilobyte for each topic", now, before)
+	}
+	does(t, "stat "+mb.file("topic/mine"), "666 0:0 0")
+	script.kill()
+	eventually(t, func() string {
+		if now := m.daemonStat(t)["kept"]; now > before["kept"]+3000*1024 {
+			return fmt.Sprintf("%d is kept, %d before", now, before["kept"])
+		}
+		return ""
+	})
+}
