@@ -181,7 +181,7 @@ func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) (u
 // openNew makes the handle of an open(2) that has made o. FS.mu is held.
 func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.Errno {
 	cost := f.openCost(o.file, nil)
-	if errno := f.ledger.keep(in.Uid, cost); errno != 0 {
+	if errno := f.ledger.keep(in.Uid, amounts{Kept: cost}); errno != 0 {
 		return errno
 	}
 	n := f.fillEntry(o.file, in.Pid, &out.EntryOut)
@@ -416,7 +416,12 @@ func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.Ent
 		return status(syscall.EEXIST)
 	}
 	o := e.object
-	o.addName(name)
+	if o.listed != 0 {
+		if errno := f.ledger.keep(in.Uid, amounts{Kept: linkCost}); errno != 0 {
+			return status(errno)
+		}
+	}
+	o.addName(name, in.Uid)
 	e.ctime = d.ctime
 	if e.gone { // O_TMPFILE, open(2)
 		e.gone, o.dir.gone = false, false

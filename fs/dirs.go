@@ -108,35 +108,45 @@ type named struct {
 // links are the names that link(2) gave an object beside its first, by their numbers
 // among the names of the directory. The zero links are none.
 type links struct {
-	numbers map[string]uint64
-	names   series[string]
+	of    map[string]link
+	names series[string]
 }
 
-func (l *links) len() int { return len(l.numbers) }
+// A link is one of them, which is on the books of uid.
+type link struct {
+	number uint64
+	uid    uint32
+}
 
-func (l *links) add(n uint64, name string) {
-	if l.numbers == nil {
-		l.numbers = make(map[string]uint64)
+// linkCost is what a link costs the daemon in bytes: its places in maps and series, and a
+// name, which a rename may make as long as names are.
+const linkCost = 256 + maxName
+
+func (l *links) len() int { return len(l.of) }
+
+func (l *links) add(name string, x link) {
+	if l.of == nil {
+		l.of = make(map[string]link)
 	}
-	l.numbers[name] = n
-	l.names.add(n, name)
+	l.of[name] = x
+	l.names.add(x.number, name)
 }
 
 // rename returns the number of the name, which stays.
 func (l *links) rename(from, to string) uint64 {
-	n := l.numbers[from]
-	delete(l.numbers, from)
-	l.numbers[to] = n
-	l.names.set(n, to)
-	return n
+	x := l.of[from]
+	delete(l.of, from)
+	l.of[to] = x
+	l.names.set(x.number, to)
+	return x.number
 }
 
-// remove returns the number that the name had.
-func (l *links) remove(name string) uint64 {
-	n := l.numbers[name]
-	delete(l.numbers, name)
-	l.names.remove(n)
-	return n
+// remove returns what the name was.
+func (l *links) remove(name string) link {
+	x := l.of[name]
+	delete(l.of, name)
+	l.names.remove(x.number)
+	return x
 }
 
 // first is the oldest of the names, of which there are some.
@@ -145,11 +155,6 @@ func (l *links) first() (name string) {
 		break
 	}
 	return name
-}
-
-func (l *links) takeFirst() (name string, n uint64) {
-	name = l.first()
-	return name, l.remove(name)
 }
 
 func (d *kindDir) attr(*fuse.Attr) {}

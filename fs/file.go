@@ -265,7 +265,7 @@ func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Calle
 		}
 	}
 	cost := f.openCost(e, text)
-	if errno := f.ledger.keep(caller.Uid, cost); errno != 0 {
+	if errno := f.ledger.keep(caller.Uid, amounts{Kept: cost}); errno != 0 {
 		return errno
 	}
 	h, open := f.newHandle(e, n, flags)
@@ -301,7 +301,7 @@ func (f *FS) dropped(h *handle) *object {
 // use h was.
 func (f *FS) dropHandle(h *handle) *object {
 	f.removeHandle(h)
-	f.ledger.release(h.opener.Uid, h.cost)
+	f.ledger.adjust(h.opener.Uid, amounts{Kept: -h.cost})
 	h.cost = 0
 	if h.attached {
 		h.file.object.detach()

@@ -116,13 +116,23 @@ func (d *folderDir) entryOf(name string) fuse.DirEntry {
 }
 
 // labels yields what is to be listed of the messages held behind that place, by their
-// places in the mailbox. seen remembers where each label came first. FS.mu is not held.
-func (d *folderDir) labels(after uint64, seen *openDir) iter.Seq2[uint64, fuse.DirEntry] {
+// places in the mailbox. seen remembers where each label came first; if it cannot, that
+// is the end, and errno says why. FS.mu is not held.
+func (d *folderDir) labels(after uint64, seen *openDir, errno *syscall.Errno) iter.Seq2[uint64, fuse.DirEntry] {
 	return func(yield func(uint64, fuse.DirEntry) bool) {
 		for place, m := range d.object.messages(after) {
 			name := d.folder.label(m)
-			if name == "" || !d.folder.unique && !seen.first(name, place) {
+			if name == "" {
 				continue
+			}
+			if !d.folder.unique {
+				var first bool
+				if first, *errno = seen.first(name, place); *errno != 0 {
+					return
+				}
+				if !first {
+					continue
+				}
 			}
 			if !yield(place, d.entryOf(name)) {
 				return

@@ -262,6 +262,7 @@ func (f *FS) showMountStat() []byte {
 		{"messages", used.Messages},
 		{"bytes", used.Bytes},
 		{"kept", used.kept()},
+		{"looked_up", used.Known},
 		{"parked", int64(f.conn.Waiting())},
 		{"handles", int64(handles)},
 		{"nodes", int64(nodes)},

@@ -49,7 +49,7 @@ func (f *FS) bookNode(n *node, uid uint32) syscall.Errno {
 	if cost == 0 {
 		return 0
 	}
-	if errno := f.ledger.keep(uid, cost); errno != 0 {
+	if errno := f.ledger.keep(uid, amounts{Known: cost}); errno != 0 {
 		f.forget(n.id, 1)
 		f.thin(0)
 		return errno
@@ -64,7 +64,7 @@ func (f *FS) bookNode(n *node, uid uint32) syscall.Errno {
 // unbookNode undoes bookNode when the kernel has forgotten n. FS.mu is held.
 func (f *FS) unbookNode(n *node) {
 	if n.cost != 0 {
-		f.ledger.release(n.uid, n.cost)
+		f.ledger.adjust(n.uid, amounts{Known: -n.cost})
 		n.cost = 0
 		f.known.remove(n.id)
 		f.knownCount--

@@ -23,7 +23,9 @@ const (
 // amounts are what is held, or may be held. Kept is the memory of the daemon, in bytes,
 // for what is neither an object nor a message nor their bytes: open files, texts,
 // requests that wait. It has no limit of its own: see besides.
-type amounts struct{ Objects, Messages, Bytes, Kept int64 }
+// Known is the same for the names that a user has looked up: when that ends is the kernel's
+// to say.
+type amounts struct{ Objects, Messages, Bytes, Kept, Known int64 }
 
 // unlimited are the amounts that limit nothing.
 var unlimited = amounts{Objects: objects.Unbounded, Messages: objects.Unbounded, Bytes: objects.Unbounded}
@@ -57,11 +59,13 @@ func times(n, each int64) int64 {
 }
 
 func (a amounts) plus(b amounts) amounts {
-	return amounts{add(a.Objects, b.Objects), add(a.Messages, b.Messages), add(a.Bytes, b.Bytes), add(a.Kept, b.Kept)}
+	return amounts{add(a.Objects, b.Objects), add(a.Messages, b.Messages), add(a.Bytes, b.Bytes), add(a.Kept, b.Kept), add(a.Known, b.Known)}
 }
 
 // minus are the amounts that undo a.
-func (a amounts) minus() amounts { return amounts{-a.Objects, -a.Messages, -a.Bytes, -a.Kept} }
+func (a amounts) minus() amounts {
+	return amounts{-a.Objects, -a.Messages, -a.Bytes, -a.Kept, -a.Known}
+}
 
 // kept is what the daemon keeps beside the bytes of messages, pipes and segments.
 func (a amounts) kept() int64 {
@@ -69,7 +73,7 @@ func (a amounts) kept() int64 {
 }
 
 // cost is the memory that a takes, in bytes.
-func (a amounts) cost() int64 { return add(a.Bytes, a.kept()) }
+func (a amounts) cost() int64 { return add(add(a.Bytes, a.Known), a.kept()) }
 
 // room is what may be taken, with what is kept beside the bytes, where these are limited:
 // an eighth more, and 1 MiB so that a small limit is one of bytes.
@@ -100,15 +104,15 @@ type ledger struct {
 // some dozens of open files, so that who has filled a limit can open what empties it.
 const alwaysKept = 64 << 10
 
-// keep books n bytes of the daemon's memory on uid. Root and the owner of the mount have
+// keep books a, which is memory of the daemon's, on uid. Root and the owner of the mount have
 // room when everybody else has none any more, to mend that.
-func (l *ledger) keep(uid uint32, n int64) syscall.Errno {
+func (l *ledger) keep(uid uint32, a amounts) syscall.Errno {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := amounts{Kept: n}
+	user := l.usedByUsers[uid].plus(a)
 	mends := uid == 0 || uid == l.owner
 	switch {
-	case l.usedByUsers[uid].Kept <= alwaysKept-n,
+	case add(user.Kept, user.Known) <= alwaysKept,
 		mends && l.used.plus(a).cost() <= add(room(l.max.Bytes), l.max.Bytes/16+1<<20):
 		l.adjustLocked(uid, a)
 		return 0
@@ -117,9 +121,6 @@ func (l *ledger) keep(uid uint32, n int64) syscall.Errno {
 	}
 	return l.chargeUserLocked(uid, a)
 }
-
-// release gives back n bytes of the daemon's memory that uid has kept.
-func (l *ledger) release(uid uint32, n int64) { l.adjust(uid, amounts{Kept: -n}) }
 
 // freedStep is from how many bytes given back on that the memory may go to the kernel.
 const freedStep = 8 << 20
@@ -174,7 +175,7 @@ func (l *ledger) charge(uid uint32, n amounts) syscall.Errno {
 // tmpfs(5): ENOSPC, the size or the number of inodes of the file system.
 func (l *ledger) fullLocked(n amounts) bool {
 	all := l.used.plus(n)
-	return all.exceeds(l.max, n) || all.exceeds(amounts{most, most, most, 0}, n) || n.Kept > 0 && all.Kept > most
+	return all.exceeds(l.max, n) || all.exceeds(amounts{most, most, most, 0, 0}, n) || n.Kept > 0 && all.Kept > most
 }
 
 // chargeUserLocked books n on uid if the limit of a user has room for it.

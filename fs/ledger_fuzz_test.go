@@ -80,7 +80,7 @@ func FuzzLedger(f *testing.F) {
 		}
 		for len(input) >= 6 {
 			op, uid := input[0]&0x70>>4, uint32(input[0]&3)
-			n := amounts{sizes[input[1]&15], sizes[input[2]&15], sizes[input[3]&15], sizes[input[4]&15]}
+			n := amounts{sizes[input[1]&15], sizes[input[2]&15], sizes[input[3]&15], sizes[input[4]&15], 0}
 			arg := int(input[5])
 			input = input[6:]
 			grows := n.Objects >= 0 && n.Messages >= 0 && n.Bytes >= 0 && n.Kept >= 0

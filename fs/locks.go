@@ -154,6 +154,8 @@ func (f *FS) remember(h *handle, in *fuse.LkIn) {
 		f.forgetOwner(h, owner)
 		f.table(h, 0).release(f, owner)
 	})
+	// It is not refused: there are no more of them than processes.
+	f.ledger.adjust(h.opener.Uid, amounts{Kept: vigilCost})
 	h.lockOwners = append(h.lockOwners, lockOwner{owner, v})
 }
 
@@ -166,9 +168,15 @@ func (f *FS) forgetOwner(h *handle, owner uint64) {
 		if o.owner != owner {
 			return false
 		}
-		o.vigil.end()
+		f.endLockOwner(h, o)
 		return true
 	})
+}
+
+// endLockOwner ends what remember has begun.
+func (f *FS) endLockOwner(h *handle, o lockOwner) {
+	o.vigil.end()
+	f.ledger.adjust(h.opener.Uid, amounts{Kept: -vigilCost})
 }
 
 // Flush implements fuse.RawFileSystem: a process has closed a copy of the
@@ -196,7 +204,7 @@ func (f *FS) unlock(h *handle, in *fuse.ReleaseIn) {
 	}
 	posix := f.table(h, 0)
 	for _, o := range posix.takeOwners(h) {
-		o.vigil.end()
+		f.endLockOwner(h, o)
 		posix.release(f, o.owner)
 	}
 }

@@ -108,7 +108,7 @@ func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, name, newName strin
 	if target != nil {
 		unused = f.unname(target, newName)
 	}
-	o.addName(newName)
+	o.addName(newName, in.Caller.Uid)
 	f.forgetEntry(&to.inode, newName)
 	return left, unused, 0
 }

@@ -119,7 +119,7 @@ func (f *FS) add(d *kindDir, name string, flat bool, mode uint32, owner fuse.Own
 	if errno != 0 {
 		return nil, errno
 	}
-	o.addName(name)
+	o.addName(name, owner.Uid)
 	return o, 0
 }
 
@@ -157,8 +157,8 @@ func (f *FS) newObject(d *kindDir, flat bool, mode uint32, owner fuse.Owner) (*o
 // unlink(2) leaves a file.
 func (o *object) outlivesName() bool { return o.kind.p.links && o.flat }
 
-// addName gives o the name. FS.mu is held.
-func (o *object) addName(name string) {
+// addName gives o the name, which is booked on uid if it is not the first. FS.mu is held.
+func (o *object) addName(name string, uid uint32) {
 	d := o.kind
 	d.lastNumber++
 	d.names.add(d.lastNumber, named{name, o})
@@ -166,7 +166,7 @@ func (o *object) addName(name string) {
 		o.name, o.number, o.listed = name, d.lastNumber, d.lastNumber
 		d.all.add(o.listed, o)
 	} else {
-		o.links.add(d.lastNumber, name)
+		o.links.add(name, link{d.lastNumber, uid})
 	}
 	d.objects[name] = o
 	d.ctime = time.Now()
@@ -214,12 +214,13 @@ func (f *FS) unname(o *object, name string) *object {
 	o.kind.ctime = now
 	o.entry().base().ctime = now
 	if name != o.name {
-		o.kind.names.remove(o.links.remove(name))
+		o.kind.names.remove(f.unlinkName(o, name).number)
 		return nil
 	}
 	o.kind.names.remove(o.number)
 	if o.links.len() > 0 {
-		o.name, o.number = o.links.takeFirst()
+		o.name = o.links.first()
+		o.number = f.unlinkName(o, o.name).number
 		return nil
 	}
 	o.kind.all.remove(o.listed)
@@ -232,6 +233,13 @@ func (f *FS) unname(o *object, name string) *object {
 	}
 	o.buried = true
 	return o
+}
+
+// unlinkName takes name off the links of o, and off the books. FS.mu is held.
+func (f *FS) unlinkName(o *object, name string) link {
+	x := o.links.remove(name)
+	f.ledger.adjust(x.uid, amounts{Kept: -linkCost})
+	return x
 }
 
 // forgetControls makes the kernel forget the control directory of the flat object o,

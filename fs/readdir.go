@@ -25,26 +25,43 @@ const (
 // An openDir is what has to be kept of an open directory whose names are labels of
 // messages.
 type openDir struct {
-	mu     sync.Mutex        // guards firsts
+	ledger *ledger
+	uid    uint32 // who opened it
+
+	mu     sync.Mutex        // guards what follows
 	firsts map[string]uint64 // where each label came first
+	cost   int64             // the bytes of that, booked on uid
 }
 
-// first reports whether the label at place is the first of its kind in d.
-func (d *openDir) first(label string, place uint64) bool {
+// What an open directory costs the daemon in bytes, and each label that it remembers.
+const (
+	openDirCost = 512
+	labelCost   = 128
+)
+
+// first reports whether the label at place is the first of its kind in d. ENOSPC, EDQUOT:
+// there is no room to remember it.
+func (d *openDir) first(label string, place uint64) (bool, syscall.Errno) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if at, known := d.firsts[label]; known {
-		return at == place
+		return at == place, 0
+	}
+	cost := labelCost + int64(len(label))
+	if errno := d.ledger.keep(d.uid, amounts{Kept: cost}); errno != 0 {
+		return false, errno
 	}
 	d.firsts[label] = place
-	return true
+	d.cost += cost
+	return true, 0
 }
 
 // rewind forgets what was listed.
 func (d *openDir) rewind() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	clear(d.firsts)
+	d.ledger.adjust(d.uid, amounts{Kept: -d.cost})
+	d.firsts, d.cost = make(map[string]uint64), 0
 }
 
 // OpenDir implements fuse.RawFileSystem.
@@ -54,7 +71,10 @@ func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse
 		return status(errno)
 	}
 	if d, ok := d.(*folderDir); ok && d.folder.label != nil && !d.folder.unique {
-		out.Fh = f.keepOpen(&openDir{firsts: make(map[string]uint64)})
+		if errno := f.ledger.keep(in.Uid, amounts{Kept: openDirCost}); errno != 0 {
+			return status(errno)
+		}
+		out.Fh = f.keepOpen(&openDir{ledger: f.ledger, uid: in.Uid, firsts: make(map[string]uint64)})
 	}
 	return fuse.OK
 }
@@ -93,11 +113,17 @@ func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList)
 	}
 	if folder, ok := d.(*folderDir); ok && folder.folder.label != nil {
 		open := f.openDirectory(in.Fh)
+		if open == nil && !folder.folder.unique {
+			return fuse.EBADF
+		}
 		if open != nil && after == 0 {
 			open.rewind()
 		}
-		fill(out, folder.labels(after, open))
-		return fuse.OK
+		errno := syscall.Errno(0)
+		if n := fill(out, folder.labels(after, open, &errno)); n > 0 {
+			errno = 0 // which comes again
+		}
+		return status(errno)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,18 +139,18 @@ func (f *FS) openDirectory(fh uint64) *openDir {
 }
 
 // fill adds entries as long as there is room, and no more than batch: a caller may have
-// a large buffer.
-func fill(out *fuse.DirEntryList, entries iter.Seq2[uint64, fuse.DirEntry]) {
-	n := 0
+// a large buffer. It returns how many there are.
+func fill(out *fuse.DirEntryList, entries iter.Seq2[uint64, fuse.DirEntry]) (n int) {
 	for number, e := range entries {
 		e.Off = number + offsetOfParent
 		if !out.AddDirEntry(e) {
-			return
+			break
 		}
 		if n++; n == batch {
-			return
+			break
 		}
 	}
+	return n
 }
 
 // parentOf is the inode number of the directory that d is in.
@@ -140,7 +166,17 @@ func (f *FS) parentOf(d dir) uint64 {
 
 // ReleaseDir implements fuse.RawFileSystem.
 func (f *FS) ReleaseDir(in *fuse.ReleaseIn) {
+	if d := f.dropOpen(in.Fh); d != nil {
+		d.rewind()
+		f.ledger.adjust(d.uid, amounts{Kept: -openDirCost})
+	}
+}
+
+// dropOpen undoes keepOpen.
+func (f *FS) dropOpen(fh uint64) *openDir {
 	f.handlesMu.Lock()
 	defer f.handlesMu.Unlock()
-	delete(f.dirs, in.Fh)
+	d := f.dirs[fh]
+	delete(f.dirs, fh)
+	return d
 }
