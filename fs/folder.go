@@ -167,6 +167,21 @@ func (e *file) forgotten() {
 	if e.borrowed() && e.folder.members[e.spec.name] == e {
 		delete(e.folder.members, e.spec.name)
 	}
+	if e.asMade() {
+		e.object.files[e.ino-e.object.fileIno(0)] = nil
+	}
+}
+
+// asMade reports whether nothing would be lost of e, a file of an object, if it was made
+// anew when somebody asks for it again. FS.mu is held.
+func (e *file) asMade() bool {
+	o := e.object
+	if o == nil || o.dir == nil || e == o.file || e.folder != nil || e.gone || e.spec.memory || e.locks.Load() != nil {
+		return false
+	}
+	owner := o.entry().base()
+	return e.asked == e.spec.mode && e.uid == owner.uid && e.gid == owner.gid && e.ctime.Equal(o.dir.ctime) &&
+		len(e.claims) == 0 && len(e.gates) == 0
 }
 
 // mayChange is 0 if what in asks for can be changed of e. EPERM: it is its folder's.
