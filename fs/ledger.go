@@ -367,9 +367,10 @@ func setLimits(f *FS, _ *object, _ objects.Caller, value string) syscall.Errno {
 	return 0
 }
 
-// noteLimit tells Config.Limited what all that is kept may cost.
+// noteLimit tells Config.Limited what all that is kept may cost. A limit that was lowered
+// drops nothing.
 func (f *FS) noteLimit() {
 	if f.cfg.Limited != nil {
-		f.cfg.Limited(room(f.ledger.limits().Bytes))
+		f.cfg.Limited(max(room(f.ledger.limits().Bytes), f.ledger.total().cost()))
 	}
 }
