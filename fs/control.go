@@ -12,23 +12,24 @@ import (
 
 // policyFile is the control file of the named policy: reading gives the value and a
 // newline, writing sets it. check is as in presentation.
-func policyFile(name string, check func(value string) syscall.Errno) spec {
+func policyFile(name string, check policyCheck) spec {
 	return spec{
-		name: name,
-		mode: 0o644,
+		name:    name,
+		mode:    0o644,
+		grouped: check != nil,
 		show: func(_ *FS, o *object) []byte {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			return []byte(o.impl.Policy(name) + "\n")
 		},
-		set: func(f *FS, o *object, c objects.Caller, value string) syscall.Errno {
+		set: func(f *FS, o *object, who *identity, value string) syscall.Errno {
 			if check != nil {
-				if errno := check(value); errno != 0 {
+				if errno := check(f, o, who, value); errno != 0 {
 					return errno
 				}
 			}
 			errno := f.setPolicy(o, name, value)
-			f.noteFor(o, c, "set-"+name, len(value), errno)
+			f.noteFor(o, who.Caller, "set-"+name, len(value), errno)
 			return errno
 		},
 	}
@@ -47,12 +48,12 @@ func (f *FS) setPolicy(o *object, name, value string) (errno syscall.Errno) {
 }
 
 // command submits op, whatever is written.
-func command(op objects.Op) func(*FS, *object, objects.Caller, string) syscall.Errno {
-	return func(f *FS, o *object, c objects.Caller, _ string) syscall.Errno {
+func command(op objects.Op) func(*FS, *object, *identity, string) syscall.Errno {
+	return func(f *FS, o *object, who *identity, _ string) syscall.Errno {
 		k := &call{fs: f, object: o, silent: true}
-		k.Op, k.Caller = op, c
+		k.Op, k.Caller = op, who.Caller
 		f.submit(k)
-		f.noteFor(o, c, op.String(), 0, k.Errno)
+		f.noteFor(o, who.Caller, op.String(), 0, k.Errno)
 		return k.Errno
 	}
 }
@@ -64,12 +65,12 @@ const unusedOnly = "unused"
 // cgroup.kill: an empty line ends the object and whoever waits gets EIDRM, while
 // the word unused spares one that holds something (ENOTEMPTY) or is waited for
 // (EBUSY). rm(1) of a flat object spares nothing.
-func destroy(f *FS, o *object, c objects.Caller, value string) syscall.Errno {
+func destroy(f *FS, o *object, who *identity, value string) syscall.Errno {
 	if value != "" && value != unusedOnly {
 		return syscall.EINVAL
 	}
 	unused, errno := f.remove(o, value == unusedOnly)
-	f.noteFor(o, c, "destroy", 0, errno)
+	f.noteFor(o, who.Caller, "destroy", 0, errno)
 	f.bury(unused)
 	return errno
 }

@@ -221,8 +221,8 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 		return
 	}
 	k.handle.Process = leader(in.Pid)
-	if k.handle.lines != nil && in.Uid != 0 && in.Uid != f.cfg.Uid {
-		k.handle.opener.groups = supplementary(in.Pid)
+	if s := k.handle.file.spec; k.handle.lines != nil || s.grouped && k.handle.Writes {
+		k.handle.opener = *f.identityOf(in.Caller)
 	}
 	f.submit(k)
 }
@@ -523,7 +523,7 @@ func (f *FS) set(h *handle, c objects.Caller, data []byte) syscall.Errno {
 	if len(data) > maxValue {
 		return syscall.EINVAL
 	}
-	return h.file.spec.set(f, h.file.object, c, trimValue(data))
+	return h.file.spec.set(f, h.file.object, &identity{c, h.opener.groups}, trimValue(data))
 }
 
 // readText reads a control file. What it shows is fixed by the read at offset 0, so

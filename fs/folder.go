@@ -34,7 +34,7 @@ type folder struct {
 	// What unlink(2) and rename(2) of a member do, in the name of uid; EPERM if they are
 	// nil. to has the same folder in another object, or is d. No lock is held.
 	remove func(f *FS, d *folderDir, uid uint32, name string) syscall.Errno
-	move   func(f *FS, d, to *folderDir, uid uint32, name string) syscall.Errno
+	move   func(f *FS, d, to *folderDir, who *identity, name string) syscall.Errno
 
 	// What rename(2) does between d and a directory of objects, with the names there;
 	// EPERM if they are nil. No lock is held.
@@ -227,7 +227,7 @@ func (f *FS) moveMember(in *fuse.RenameIn, from *folderDir, name, newName string
 	case from.folder.move == nil, to == nil, to.folder != from.folder:
 		return syscall.EPERM
 	}
-	return from.folder.move(f, from, to, in.Caller.Uid, name)
+	return from.folder.move(f, from, to, f.identityOf(in.Caller), name)
 }
 
 // messages yields what the mailbox o holds behind that place, with the places. Nothing

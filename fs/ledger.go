@@ -354,7 +354,7 @@ func (l *ledger) setLines(text string) syscall.Errno {
 func (f *FS) showLimits() []byte { return f.ledger.show() }
 
 // setLimits takes effect on what is asked for from now on.
-func setLimits(f *FS, _ *object, _ objects.Caller, value string) syscall.Errno {
+func setLimits(f *FS, _ *object, _ *identity, value string) syscall.Errno {
 	if errno := f.ledger.set(value); errno != 0 {
 		return errno
 	}

@@ -26,7 +26,7 @@ func init() {
 			{name: "lease", mode: 0o600, read: objects.Lease, write: objects.Settle, eof: true, answers: true, both: true},
 			{name: "flush", mode: 0o200, set: command(objects.Flush)},
 		},
-		check: map[string]func(string) syscall.Errno{"dead_letters": mailboxName},
+		check: map[string]policyCheck{"dead_letters": mayForward},
 		folders: []folder{
 			{name: "priority", mode: 0o700, own: true, member: priorityFile, names: priorities()},
 			{name: "topic", mode: 0o700, member: topicFile, label: topic},
@@ -50,6 +50,20 @@ func mailboxName(name string) syscall.Errno {
 // labelled is an endpoint that is narrowed to one label.
 func labelled(only objects.Selector) *spec {
 	return &spec{mode: 0o600, read: objects.Receive, write: objects.Send, eof: true, only: &only}
+}
+
+// mayForward is 0 if who may have the dead letters of o go to the mailbox called name.
+// EACCES: who may not send there. It is asked again when they go, for the owner of o.
+func mayForward(f *FS, o *object, who *identity, name string) syscall.Errno {
+	if errno := mailboxName(name); errno != 0 {
+		return errno
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if to := o.kind.objects[name]; to != nil && to != o && !to.maySend(who) {
+		return syscall.EACCES
+	}
+	return 0
 }
 
 // number reads the decimal number that a file is named after: as it is listed, without

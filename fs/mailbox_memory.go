@@ -17,19 +17,24 @@ import (
 // next number. EBUSY: somebody uses it, or it has another name; EISDIR: it is a directory,
 // whose settings are no part of a message.
 func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) syscall.Errno {
-	out, o, errno := f.sendSegment(in, to, name, newName)
+	who := f.identityOf(in.Caller)
+	out, o, errno := f.sendSegment(in, to, who, name, newName)
 	f.settle(out)
 	f.bury(o)
 	return errno
 }
 
 // sendSegment returns what is to be settled and buried.
-func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, name, newName string) (arrived outcome, sent *object, errno syscall.Errno) {
+func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, newName string) (arrived outcome, sent *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o, errno := f.sendable(in, name)
-	if errno == 0 && to.gone {
+	switch {
+	case errno != 0:
+	case to.gone:
 		errno = syscall.EIDRM
+	case !to.object.maySend(who):
+		errno = syscall.EACCES
 	}
 	if errno != 0 {
 		return arrived, nil, errno

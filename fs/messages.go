@@ -101,8 +101,11 @@ func discardMessage(f *FS, d *folderDir, uid uint32, name string) syscall.Errno 
 
 // transferMessage sends the message called name to the mailbox of another folder, where
 // it gets the next number, whatever it was to be called.
-func transferMessage(f *FS, d, to *folderDir, uid uint32, name string) syscall.Errno {
-	errno := f.mayTake(d, uid, name)
+func transferMessage(f *FS, d, to *folderDir, who *identity, name string) syscall.Errno {
+	errno := f.mayTake(d, who.Uid, name)
+	if errno == 0 {
+		errno = f.maySend(to.object, who)
+	}
 	if errno != 0 {
 		return errno
 	}
@@ -142,7 +145,9 @@ func (f *FS) forward(o *object) {
 	})
 }
 
-// deadLettersOf is the mailbox for the dead letters of o, nil if there is none.
+// deadLettersOf is the mailbox for the dead letters of o, nil if there is none, or none
+// that the owner of o may send to. Of groups that of o counts: which others the owner is
+// in nobody knows who is not there.
 func (f *FS) deadLettersOf(o *object) *object {
 	name := look(o, func(impl objects.Object) string {
 		name, _ := impl.(*objects.Mailbox).Forward()
@@ -150,5 +155,10 @@ func (f *FS) deadLettersOf(o *object) *object {
 	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return o.kind.objects[name]
+	to := o.kind.objects[name]
+	i := o.entry().base()
+	if to == nil || !to.maySend(&identity{Caller: objects.Caller{Uid: i.uid, Gid: i.gid}}) {
+		return nil
+	}
+	return to
 }

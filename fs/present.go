@@ -23,8 +23,8 @@ type presentation struct {
 	// make makes an object, which books what it holds on uid; nil: the kind's New.
 	make func(f *FS, uid uint32) objects.Object
 
-	// check is 0 if the named policy may be set to value; nil: that is the object's to say.
-	check map[string]func(value string) syscall.Errno
+	// check is 0 if who may set the named policy of o to value; nil: that is the object's to say.
+	check map[string]policyCheck
 
 	// then is called, by a thread that may wait, after the named policy was set.
 	then map[string]func(f *FS, o *object)
@@ -32,6 +32,8 @@ type presentation struct {
 	files   []spec   // endpoints and control files, in the order in which they are listed
 	folders []folder // directories of more of them
 }
+
+type policyCheck func(f *FS, o *object, who *identity, value string) syscall.Errno
 
 // A spec says what one file of an object means. It is an endpoint (read, write or
 // open set), or a control file (show or set).
@@ -77,9 +79,12 @@ type spec struct {
 	// lines is the show of what may be long: of what who may see, made as it is read.
 	lines func(f *FS, o *object, who *identity) iter.Seq[[]byte]
 
-	then func(f *FS, o *object)                                               // as in presentation
-	show func(f *FS, o *object) []byte                                        // what a read gives
-	set  func(f *FS, o *object, c objects.Caller, value string) syscall.Errno // what a write does
+	// grouped says that supplementary groups matter to set, as they do to lines.
+	grouped bool
+
+	then func(f *FS, o *object)                                            // as in presentation
+	show func(f *FS, o *object) []byte                                     // what a read gives
+	set  func(f *FS, o *object, who *identity, value string) syscall.Errno // what a write does
 }
 
 // endpoint reports whether the file carries messages rather than settings.

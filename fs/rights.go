@@ -183,6 +183,38 @@ func (f *FS) visible(o *object, who *identity) bool {
 	return who.Uid == a.uid || who.Uid == f.cfg.Uid || who.may(maySearch, a)
 }
 
+// maySend reports whether who may send to the mailbox o: write its send, and search the
+// directory that has it. FS.mu is held.
+func (o *object) maySend(who *identity) bool {
+	if o.flat {
+		return who.may(mayWrite, o.file.attributes())
+	}
+	send, ok := o.dir.child("send").(*file)
+	return ok && who.may(maySearch, o.access()) && who.may(mayWrite, send.attributes())
+}
+
+// maySend is 0 if who may send to the mailbox o, EACCES otherwise.
+func (f *FS) maySend(o *object, who *identity) syscall.Errno {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !o.maySend(who) {
+		return syscall.EACCES
+	}
+	return 0
+}
+
+// attributes are those of i. FS.mu is held.
+func (i *inode) attributes() attributes { return attributes{i.uid, i.gid, i.mode} }
+
+// identityOf is the identity of c, who waits for our answer.
+func (f *FS) identityOf(c fuse.Caller) *identity {
+	who := &identity{Caller: callerOf(c)}
+	if c.Uid != 0 {
+		who.groups = supplementary(c.Pid)
+	}
+	return who
+}
+
 // supplementary returns the supplementary groups of thread, which waits for our answer, as
 // proc_pid_status(5) tells them: none if the thread is in a PID namespace that we do not
 // see, or /proc is closed to us.

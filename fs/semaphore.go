@@ -32,7 +32,7 @@ func holdFile(name string) spec {
 		mode: 0o600,
 		open: objects.Hold,
 		show: func(*FS, *object) []byte { return nil },
-		set:  func(*FS, *object, objects.Caller, string) syscall.Errno { return 0 },
+		set:  func(*FS, *object, *identity, string) syscall.Errno { return 0 },
 	}
 }
 

@@ -64,12 +64,14 @@ func Transfer(now Time, from, to *Mailbox, seq uint64) (left, arrived Finished, 
 }
 
 // pass sends m, which was booked by whom it is booked on, to to, which does not refuse it.
+// Urgent or not, it needs room there: that it was urgent elsewhere gives nobody the right to
+// fill to beyond its capacity.
 func (b *Mailbox) pass(now Time, m *Message, to *Mailbox, left, arrived *Finished) {
 	b.received++
 	b.taken = now
 	b.certify(now, m, Moved, Caller{}, left)
 	m = m.moved()
-	m.share, m.Deliveries = nil, 0
+	m.share, m.Deliveries, m.carried = nil, 0, true
 	to.put(now, m, arrived)
 }
 
@@ -80,8 +82,6 @@ func (b *Mailbox) refuses(m *Message) bool {
 		return false
 	case b.reserve(m) != 0:
 		return true
-	case m.Urgent:
-		return false
 	case b.overflow == Block:
 		return !b.senders.empty() || !b.fits(int64(len(m.Data)))
 	}

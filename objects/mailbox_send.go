@@ -183,7 +183,7 @@ func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno sy
 		}
 	}
 	var oldest messageList // dropped for m
-	if partly := m.share != nil && m.Seq != 0; !b.fits(n) && !m.Urgent && (!partly || b.overflow == Block) {
+	if partly := m.share != nil && m.Seq != 0; !b.fits(n) && (!m.Urgent || m.carried) && (!partly || b.overflow == Block) {
 		switch b.overflow {
 		case Block:
 			return false, 0

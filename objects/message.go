@@ -28,6 +28,7 @@ type Message struct {
 
 	borrowed   bool   // Data belongs to the driver
 	peeked     bool   // a handle may read on in a copy of it
+	carried    bool   // it came from another mailbox
 	rank       uint8  // in the list that it is in
 	booked     uint32 // the bytes that are booked in the ledger, and 1; 0 if it is not
 	share      *share // nil unless it was broadcast
