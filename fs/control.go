@@ -145,12 +145,11 @@ func (w waiter) line(now objects.Time) string {
 }
 
 // process returns the process that the thread belongs to and its command name, the
-// number itself and "?" if /proc does not tell: proc_pid_status(5). White space in
-// the name becomes an underscore, so that lines split into fields.
+// number itself and "?" if /proc does not tell: proc_pid_status(5).
 func process(thread uint32) (pid uint32, command string) {
 	pid, command = leader(thread), "?"
 	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
-		command = strings.Join(strings.Fields(string(comm)), "_")
+		command = commandName(string(comm))
 	}
 	return pid, command
 }

@@ -9,7 +9,6 @@ import (
 	"runtime/metrics"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -226,12 +225,6 @@ func (l lockedFile) line(lock objects.FileLock, now objects.Time) []byte {
 	}
 	return fmt.Appendf(nil, "%s %d %d %s %s %.1f %s %d %s %x\n", escapeSpace(l.path), pid, lock.Uid, command, l.op,
 		float64(now-lock.Since)/1e9, lock.Type, lock.Start, end, lock.Owner)
-}
-
-// escapeSpace writes white space in a path as an octal escape, as /proc/mounts does,
-// so that lines split into fields.
-func escapeSpace(s string) string {
-	return strings.NewReplacer(`\`, `\134`, " ", `\040`).Replace(s)
 }
 
 // sizes counts what the kernel knows of the mount.

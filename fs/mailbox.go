@@ -5,7 +5,6 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
-	"unicode/utf8"
 
 	"ipcfs/objects"
 )
@@ -90,7 +89,7 @@ func priorities() []string {
 }
 
 func topicFile(_ *object, name string) *spec {
-	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+	if !plain(name) || strings.ContainsFunc(name, unicode.IsSpace) {
 		return nil
 	}
 	s := labelled(objects.Selector{By: objects.ByTopic, Topic: name})

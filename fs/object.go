@@ -5,8 +5,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"ipcfs/objects"
 
@@ -101,7 +99,7 @@ func validName(name string) syscall.Errno {
 	switch {
 	case len(name) > maxName:
 		return syscall.ENAMETOOLONG
-	case strings.HasSuffix(name, controlSuffix), !utf8.ValidString(name), strings.ContainsFunc(name, unicode.IsControl):
+	case strings.HasSuffix(name, controlSuffix), !plain(name):
 		return syscall.EINVAL
 	}
 	return 0

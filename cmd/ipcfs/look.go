@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"ipcfs/fs"
 	"ipcfs/fs/fusedev"
 )
 
@@ -128,7 +129,21 @@ func badLine(name string, fields []string) error {
 }
 
 // unescape undoes the octal escapes by which a line stays split into fields.
-func unescape(s string) string { return strings.NewReplacer(`\040`, " ", `\134`, `\`).Replace(s) }
+func unescape(s string) string {
+	const digits = 3
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+digits < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+1+digits], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += digits
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
 
 var users = make(map[uint32]string)
 
@@ -166,10 +181,14 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// writeTable prints rows of columns, the first being their names.
+// writeTable prints rows of columns, the first being their names. A mount may be
+// anybody's: what a terminal would obey is escaped.
 func writeTable(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = fs.Visible(cell)
+		}
 		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
 	return t.Flush()

@@ -15,6 +15,7 @@ import (
 	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
+	"ipcfs/fs"
 	"ipcfs/objects"
 )
 
@@ -75,7 +76,7 @@ func top(dir string, every time.Duration) error {
 		screen.Clear()
 		for y, line := range v.lines(width, height) {
 			x := 0
-			for g := uniseg.NewGraphemes(line.text); g.Next(); x += g.Width() {
+			for g := uniseg.NewGraphemes(fs.Visible(line.text)); g.Next(); x += g.Width() {
 				screen.SetContent(x, y, g.Runes()[0], g.Runes()[1:], tcell.StyleDefault.Reverse(line.heading))
 			}
 		}

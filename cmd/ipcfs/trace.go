@@ -95,8 +95,8 @@ func (t *traceFilter) follow(w io.Writer, name string) error {
 			}
 			return err
 		}
-		if t.shows(strings.TrimSuffix(line, "\n")) {
-			out.WriteString(line)
+		if line = strings.TrimSuffix(line, "\n"); t.shows(line) {
+			out.WriteString(fs.Visible(line) + "\n")
 		}
 		if all.Buffered() == 0 {
 			if err := out.Flush(); err != nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"ipcfs/fs"
 )
 
 func waitersCommand() *cobra.Command {
@@ -287,7 +289,7 @@ func writeWaiters(w io.Writer, g *waitGraph, cycles []cycle) error {
 		return err
 	}
 	for _, c := range cycles {
-		if _, err := fmt.Fprintf(w, "deadlock: %s\n", c); err != nil {
+		if _, err := fmt.Fprintf(w, "deadlock: %s\n", fs.Visible(c.String())); err != nil {
 			return err
 		}
 	}
@@ -318,7 +320,7 @@ func waitersJSON(w io.Writer, g *waitGraph, cycles []cycle) error {
 // holds it. Those of a deadlock are red.
 func waitersDot(w io.Writer, g *waitGraph, cycles []cycle) error {
 	quote := func(s string) string {
-		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(fs.Visible(s)) + `"`
 	}
 	var b strings.Builder
 	b.WriteString("digraph waiters {\n")
