@@ -408,6 +408,8 @@ func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.Ent
 	switch {
 	case !ok, e.object == nil, !e.object.outlivesName(), e.object.kind != d:
 		return fuse.EPERM
+	case !f.mayLink(e, in.Caller):
+		return fuse.EPERM
 	}
 	if errno := validName(name); errno != 0 {
 		return status(errno)

@@ -203,6 +203,13 @@ func (f *FS) maySend(o *object, who *identity) syscall.Errno {
 	return 0
 }
 
+// mayLink reports whether c may give the file e another name: proc_sys_fs(5),
+// protected_hardlinks, which is not set everywhere. The name would keep what is booked on
+// the owner. FS.mu is held.
+func (f *FS) mayLink(e *file, c fuse.Caller) bool {
+	return c.Uid == e.uid || f.identityOf(c).may(mayRead|mayWrite, e.attributes())
+}
+
 // attributes are those of i. FS.mu is held.
 func (i *inode) attributes() attributes { return attributes{i.uid, i.gid, i.mode} }
 
