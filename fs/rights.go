@@ -222,6 +222,10 @@ func (f *FS) identityOf(c fuse.Caller) *identity {
 	return who
 }
 
+// overflowGid stands for groups that the daemon's user namespace does not have, whichever
+// they are: user_namespaces(7), "Unmapped user and group IDs".
+const overflowGid = 65534
+
 // supplementary returns the supplementary groups of thread, which waits for our answer, as
 // proc_pid_status(5) tells them: none if the thread is in a PID namespace that we do not
 // see, or /proc is closed to us.
@@ -240,7 +244,7 @@ func supplementary(thread uint32) []uint32 {
 			continue
 		}
 		for _, word := range strings.Fields(value) {
-			if gid, err := strconv.ParseUint(word, 10, 32); err == nil {
+			if gid, err := strconv.ParseUint(word, 10, 32); err == nil && gid != overflowGid {
 				groups = append(groups, uint32(gid))
 			}
 		}
