@@ -24,6 +24,7 @@ type call struct {
 	files     uint64 // of a write: the process's table of descriptors, as FLUSH names it
 	reply     replyKind
 	parked    bool // known to the Conn
+	parkedAt  objects.Time
 	silent    bool // the caller answers
 	atGate    bool // see gate: it will not be submitted
 }
@@ -92,6 +93,10 @@ func (k *call) park() {
 	if k.reply == replyWrite {
 		k.handle.node.parked.Add(1)
 	}
+	if k.holdsLock() {
+		k.parkedAt = k.Since
+		k.fs.guard.begin()
+	}
 	k.conn.Park(k.unique, k)
 }
 
@@ -104,6 +109,9 @@ func (k *call) unpark() bool {
 	k.fs.ledger.adjust(k.Caller.Uid, amounts{Kept: -parkedCost})
 	if k.reply == replyWrite {
 		k.handle.node.parked.Add(-1)
+	}
+	if k.holdsLock() {
+		k.fs.guard.end()
 	}
 	return true
 }

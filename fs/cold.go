@@ -51,21 +51,30 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 	if len(name) > maxName {
 		return status(syscall.ENAMETOOLONG)
 	}
+	d, errno := f.lookup(in, name, out)
+	if errno == syscall.ENOENT {
+		errno = f.lookupAbsent(d, in.Pid)
+	}
+	return status(errno)
+}
+
+// lookup fills in what name stands for in the directory that it returns.
+func (f *FS) lookup(in *fuse.InHeader, name string, out *fuse.EntryOut) (dir, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, errno := f.dirAt(in.NodeId)
 	if errno != 0 {
-		return status(errno)
+		return nil, errno
 	}
 	if d.base().gone {
 		// Not ENOENT, which the kernel would remember, and with it the directory.
-		return status(syscall.EIDRM)
+		return nil, syscall.EIDRM
 	}
 	e := d.child(name)
 	if e == nil {
-		return fuse.ENOENT
+		return d, syscall.ENOENT
 	}
-	return status(f.bookNode(f.fillEntry(e, in.Pid, out), in.Uid))
+	return d, f.bookNode(f.fillEntry(e, in.Pid, out), in.Uid)
 }
 
 // GetAttr implements fuse.RawFileSystem.

@@ -21,12 +21,43 @@
 // which the kernel looks the name up once more and is given a node for it alone. Of a
 // user's writers one is answered at a time, which keeps them from taking the name from
 // each other again and again (see gate.go). The one way round, reopening a descriptor
-// through /proc/PID/fd, is refused with ESTALE while a write is parked.
+// through /proc/PID/fd, is refused with ESTALE while a write is parked. What else
+// leads to the inode of a parked write is the matter of the next section.
 //
 // Memory is the exception: nothing waits in a write of it, and its mappings and cached
 // pages belong to the kernel's inode. It has one node for as long as the kernel knows
 // it, and a segment that has lost its last name lives until that node has lost its
 // last user.
+//
+// # Locks of the kernel
+//
+// Who has a descriptor of a file with a parked write, or a bind mount of the file,
+// reaches its inode and waits in state D; and so does, for the file position, who reads
+// or seeks a descriptor with a parked read of another process. Three things keep that
+// from spreading ([FS.lookupAbsent], [guard]):
+//
+// link(2) through a descriptor would wait with the lock of the new name's directory
+// held, and with it everybody there. The LOOKUP of that name comes before. While it
+// waits for our answer /proc/TID/syscall shows that its thread is in link(2), and the
+// answer is EPERM: nothing but segments has more than one name.
+//
+// While a write has been parked for long a thread asks for the lock of each directory
+// of objects, by invalidating a name that does not exist. If that takes long, /proc
+// shows who waits in link(2), rename(2) or unlink(2), and the parked writes of that
+// process end with EINTR, then those of its user, then all. This is for
+// links to segments, for io_uring(7) where the stack of its threads cannot be read,
+// and for PID namespaces that we do not see.
+//
+// While a request has been parked for long, /proc shows the threads in state D to which
+// SIGKILL is pending. If one has the open file, or the bind mount, of the parked
+// request, that ends with EINTR. Nobody else's does, and none ends for a process that
+// merely waits. A process of a PID namespace that we do not see stays, though its
+// directory does not.
+//
+// Tried and not enough: FOPEN_PARALLEL_DIRECT_WRITES with an i_size beyond the write
+// shares the inode's lock among writers only; nothing that a FUSE server can set while a
+// write is parked has vfs_link refuse before it takes the lock; a FUSE server cannot
+// answer a WRITE with ERESTARTSYS.
 //
 // # Locks
 //

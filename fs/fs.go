@@ -55,6 +55,7 @@ type FS struct {
 
 	oblivion oblivion
 	ended    func(thread uint32) bool // the function of that name, but in tests
+	guard    *guard
 
 	posix struct {
 		mu    sync.Mutex // serialises the locks of fcntl(2)
@@ -103,6 +104,7 @@ func New(cfg Config) *FS {
 	}
 	f.noteLimit()
 	f.store = newStore(f.ledger.limits().Bytes)
+	f.guard = newGuard(f)
 	f.plant()
 	return f
 }

@@ -17,6 +17,7 @@ import (
 
 // Opcodes that are looked at here, linux/fuse.h.
 const (
+	opLookup    = 1
 	opOpen      = 14
 	opRead      = 15
 	opWrite     = 16
@@ -50,7 +51,15 @@ type Handler interface {
 	ServePoll(c *Conn, in *PollIn)
 	ServeGetlk(c *Conn, in *fuse.LkIn)
 	ServeSetlk(c *Conn, in *fuse.LkIn, wait bool)
+
+	// AwaitCaller returns when the thread caller of a LOOKUP that was answered
+	// Later sleeps. It may block.
+	AwaitCaller(caller uint32)
 }
+
+// Later as the answer to a LOOKUP has the request handled once more when its caller
+// sleeps. No errno is as large (MAX_ERRNO, include/linux/err.h).
+const Later syscall.Errno = 4096
 
 // PollIn is struct fuse_poll_in with its header, linux/fuse.h.
 type PollIn struct {
@@ -383,6 +392,12 @@ func (c *Conn) handleCold(req []byte) {
 	switch {
 	case status != fuse.OK: // no reply was produced
 		c.Reply(header.Unique, syscall.EIO)
+	case header.Opcode == opLookup && (*fuse.OutHeader)(unsafe.Pointer(&out[0])).Status == -int32(Later):
+		again, caller := slices.Clone(req), header.Pid
+		go func() {
+			c.h.AwaitCaller(caller)
+			c.handle(again)
+		}()
 	case n > 0:
 		if _, err := unix.Write(c.dev, out[:n]); err != nil && err != unix.ENOENT {
 			c.log.Printf("reply to opcode %d: %v", header.Opcode, err)
@@ -416,6 +431,18 @@ func (c *Conn) Unpark(unique uint64) bool {
 
 // Requests is how many requests the kernel has sent.
 func (c *Conn) Requests() int64 { return c.requests.Load() }
+
+// EachParked calls f for the parked requests, in any order, until it returns false. f
+// must not use c.
+func (c *Conn) EachParked(f func(Parked) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.parked {
+		if !f(p) {
+			return
+		}
+	}
+}
 
 // Waiting is the number of parked requests.
 func (c *Conn) Waiting() int {

@@ -94,4 +94,7 @@ func (n *null) ServePoll(c *fusedev.Conn, in *fusedev.PollIn) { c.ReplyPoll(in.U
 
 func (n *null) ServeGetlk(c *fusedev.Conn, in *fuse.LkIn) { c.Reply(in.Unique, syscall.ENOSYS) }
 
+// AwaitCaller implements fusedev.Handler. No LOOKUP is answered fusedev.Later.
+func (n *null) AwaitCaller(uint32) {}
+
 func (n *null) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, _ bool) { c.Reply(in.Unique, syscall.ENOSYS) }
