@@ -205,9 +205,6 @@ func (mb *mailbox) killedBeside(as *syscall.Credential, path, mode, first, secon
 	if took := time.Since(begun); took > soon {
 		mb.t.Errorf("%s ended %v after SIGKILL, want at most %v", second, took, soon)
 	}
-	if mode == "r" {
-		mb.put("for the reader")
-	}
 	mb.t.Logf("%s: %v", second, time.Since(begun))
 	for {
 		line := p.next()
@@ -242,5 +239,124 @@ func TestKilledBesideAParkedWriteOfItsOpenFileIsGoneAtOnce(t *testing.T) {
 			mb.wantStat("sent 1", "senders_waiting 1")
 			mb.wantQueue("first", "beside")
 		})
+	}
+}
+
+func TestKilledBesideAParkedReadOfItsOpenFileIsGoneAtOnce(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	for _, second := range []string{"read", "lseek"} {
+		t.Run(second, func(t *testing.T) {
+			t.Parallel()
+			m := mount(t, "allow_other")
+			mb := m.openMailbox(t, "jobs", nobody(t))
+			mb.take()
+			neighbour := mb.parkReceiver()
+			if got := mb.killedBeside(nobody(t), mb.receive, "r", "read", second); got != "EINTR" {
+				t.Errorf("the parked read ended with %s, want EINTR", got)
+			}
+			mb.parked(neighbour)
+			mb.put("for the neighbour")
+			neighbour.expect(`"for the neighbour"`)
+			mb.wantStat("sent 2", "received 2", "messages 0")
+		})
+	}
+}
+
+// A writer that repeats what ended with EINTR, as the manual says, sends its message once.
+func TestWriterThatRetriesSendsOnceBesideAKilledOne(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	m := mount(t, "allow_other")
+	mb := m.openMailbox(t, "jobs", nobody(t))
+	p := mb.shares(nobody(t), mb.send, "w", "write!", "futimens", "").begin().inD()
+	if err := syscall.Kill(p.second, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string { return differs(process(p.second).dead(), true) })
+	p.expect(number(p.second) + " killed")
+	mb.awaitWaiters(1)
+	mb.wantQueue("first", "parked")
+	p.expect("write 6")
+	mb.wantStat("sent 2", "received 2", "messages 0")
+}
+
+// Nobody is interrupted for a process that waits in state D and was not killed: it has its turn after the writer.
+func TestWhoMerelyWaitsInterruptsNobody(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	m := mount(t, "allow_other")
+	mb := m.openMailbox(t, "jobs", nobody(t))
+	waits := mb.shares(nobody(t), mb.send, "w", "write", "futimens", "").begin().inD()
+	other := m.openMailbox(t, "other", nobody(t))
+	// Somebody else's death goes by: rounds of the watch have been since.
+	for range 2 {
+		if got := other.killedBeside(nobody(t), other.send, "w", "write", "fsync"); got != "EINTR" {
+			t.Errorf("the write of the pair of which one was killed ended with %s, want EINTR", got)
+		}
+	}
+	mb.wantStat("senders_waiting 1")
+	mb.wantQueue("first", "parked")
+	waits.expect("write 6", "futimens 0")
+}
+
+func TestKilledAtABindMountOfAFileIsGoneAtOnce(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	for _, second := range []string{"futimens", "utimensat", "second write"} {
+		t.Run(second, func(t *testing.T) {
+			t.Parallel()
+			m := mount(t, "allow_other")
+			mb := m.openMailbox(t, "jobs", nobody(t))
+			dir := emptyDir(t, nil)
+			bound := dir + "/bound"
+			if err := os.WriteFile(bound, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.Remove(bound) })
+			if err := syscall.Mount(mb.path, bound, "", syscall.MS_BIND, ""); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = syscall.Unmount(bound, syscall.MNT_DETACH) })
+			neighbour := command{argv: []string{cliBin, "open " + mb.send + " wronly", "write beside"}, as: stranger}.run(t)
+			neighbour.expect("ok")
+			mb.parked(neighbour)
+			if second != "second write" {
+				if got := mb.killedBeside(nobody(t), bound, "w", "write", second); got != "EINTR" {
+					t.Errorf("the parked write ended with %s, want EINTR", got)
+				}
+			} else {
+				// Open before the first write parks: afterwards open(2) is ESTALE.
+				c := command{argv: []string{cliBin, "open " + bound + " wronly", "pause", "write second"}, as: stranger}.run(t)
+				c.expect("ok")
+				p := mb.shares(nobody(t), bound, "w", "write", "fsync", "")
+				c.resume()
+				c.in("D")
+				begun := time.Now()
+				if err := syscall.Kill(c.pid(), syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, func() string { return differs(process(c.pid()).dead(), true) })
+				if took := time.Since(begun); took > soon {
+					t.Errorf("the second writer ended %v after SIGKILL, want at most %v", took, soon)
+				}
+				p.expect("write EINTR")
+			}
+			mb.parked(neighbour)
+			mb.wantStat("sent 1", "senders_waiting 1")
+			mb.wantQueue("first", "beside")
+		})
+	}
+}
+
+// The watch costs nothing while nothing is parked, and stops nobody from unmounting.
+func TestStoppedDirectoryDoesNotKeepTheMountFromEnding(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	m := mount(t, "allow_other")
+	mb := m.openMailbox(t, "jobs", nobody(t))
+	mb.shares(nobody(t), mb.send, "w", "write!", "link", m.path("segments", "zzz")).begin().inD()
+	if err := m.stop(); err != nil {
+		t.Error(err)
 	}
 }
