@@ -95,7 +95,7 @@ func (k *call) park() {
 	}
 	if k.holdsLock() {
 		k.parkedAt = k.Since
-		k.fs.guard.begin()
+		k.fs.guard.begin(k)
 	}
 	k.conn.Park(k.unique, k)
 }
@@ -111,7 +111,7 @@ func (k *call) unpark() bool {
 		k.handle.node.parked.Add(-1)
 	}
 	if k.holdsLock() {
-		k.fs.guard.end()
+		k.fs.guard.end(k)
 	}
 	return true
 }

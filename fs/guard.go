@@ -98,10 +98,13 @@ const step = 100 * time.Millisecond
 type guard struct {
 	fs    *FS
 	held  atomic.Int64 // parked requests that hold a lock of the kernel's
+	write atomic.Int64 // those of them that write
 	awake atomic.Bool  // the next round has been ordered
 	timer *time.Timer
 
-	probes map[*kindDir]*probe // those that are out; used by rounds only
+	// Used by rounds only.
+	probes   map[*kindDir]*probe // those that are out
+	hopeless map[thread]bool     // killed, and pursued in vain
 }
 
 func newGuard(f *FS) *guard {
@@ -118,14 +121,22 @@ func (k *call) holdsLock() bool {
 }
 
 // begin notes that a request that holds a lock was parked, end that it was answered.
-func (g *guard) begin() {
+func (g *guard) begin(k *call) {
 	g.held.Add(1)
+	if k.writes() {
+		g.write.Add(1)
+	}
 	if !g.awake.Load() && g.awake.CompareAndSwap(false, true) {
 		g.timer.Reset(patience)
 	}
 }
 
-func (g *guard) end() { g.held.Add(-1) }
+func (g *guard) end(k *call) {
+	g.held.Add(-1)
+	if k.writes() {
+		g.write.Add(-1)
+	}
+}
 
 // rest orders the next round, or none while nothing is parked.
 func (g *guard) rest(pause time.Duration) {
@@ -174,7 +185,7 @@ func (g *guard) old() []*call {
 				read = k
 			}
 		}
-		return write == nil
+		return write == nil && (read == nil || g.write.Load() > 0)
 	})
 	return slices.DeleteFunc([]*call{read, write}, func(k *call) bool { return k == nil })
 }
@@ -192,12 +203,15 @@ func (g *guard) parked() []*call {
 }
 
 // pursuits is how many times in a row what killed threads wait for is ended: others
-// may wait in front of them, each of whose requests is parked in its turn.
+// may wait in front of them, each of whose requests is parked in its turn. A thread
+// that this has not helped waits for something else, too, and is helped once a round.
 const pursuits = 64
 
 // release ends the parked requests that the killed threads wait for.
 func (g *guard) release(killed []thread) {
-	for range pursuits {
+	hopeless := make(map[thread]bool)
+	defer func() { g.hopeless = hopeless }()
+	for i := range pursuits {
 		var wake []*call
 		if len(killed) > 0 {
 			parked := g.parked()
@@ -212,7 +226,16 @@ func (g *guard) release(killed []thread) {
 			k.Interrupt()
 		}
 		time.Sleep(step / 10)
-		killed = slices.DeleteFunc(killed, func(t thread) bool { return !t.standing().unkillable() })
+		killed = slices.DeleteFunc(killed, func(t thread) bool {
+			if !t.standing().unkillable() {
+				return true
+			}
+			if g.hopeless[t] || i == pursuits-1 {
+				hopeless[t] = true
+				return true
+			}
+			return false
+		})
 	}
 }
 
@@ -229,12 +252,8 @@ func (g *guard) blockers(t thread, parked []*call) []*call {
 		return nil
 	}
 	var same, beside []*call
-	all := false
-	for o := range t.openFiles(all) {
-		for _, k := range parked {
-			if k.handle.file.ino != o.ino {
-				continue
-			}
+	for o := range t.openFiles(false) {
+		for _, k := range nearest(t, o, parked) {
 			switch theirs, ok := k.openFile(o); {
 			case ok && theirs.same(o):
 				same = append(same, k)
@@ -260,28 +279,43 @@ func (g *guard) blockers(t thread, parked []*call) []*call {
 	return g.bound(t, where, parked)
 }
 
-// openFile returns the descriptor through which k was made, of the file that o is of.
-func (k *call) openFile(o openFile) (openFile, bool) {
+// compared is how many parked requests of one file are compared with an open file: each
+// takes some 30 µs.
+const compared = 256
+
+// nearest returns those of the parked requests that are for the file that o is of, first
+// those of t's user: of many, not all are looked at.
+func nearest(t thread, o openFile, parked []*call) []*call {
+	var near, far []*call
+	uid, known := t.user()
+	for _, k := range parked {
+		switch {
+		case k.handle.file.ino != o.ino:
+		case known && (k.Caller.Uid == uid || k.handle.opener.Uid == uid):
+			near = append(near, k)
+		default:
+			far = append(far, k)
+		}
+	}
+	near = append(near, far...)
+	return near[:min(len(near), compared)]
+}
+
+// openFile returns the descriptor through which k was made, of the file that o is of: o
+// itself if that is one.
+func (k *call) openFile(o openFile) (found openFile, ok bool) {
 	if k.Caller.Pid == 0 {
 		return openFile{}, false
 	}
-	t := thread(k.Caller.Pid)
-	for _, all := range []bool{false, true} {
-		var found openFile
-		ok := false
-		for theirs := range t.openFiles(all) {
-			if theirs.ino != o.ino {
-				continue
-			}
-			if found, ok = theirs, true; theirs.same(o) {
-				break
-			}
+	for theirs := range thread(k.Caller.Pid).openFiles(false) {
+		if theirs.ino != o.ino {
+			continue
 		}
-		if ok {
-			return found, true
+		if found, ok = theirs, true; theirs.same(o) {
+			break
 		}
 	}
-	return openFile{}, false
+	return found, ok
 }
 
 // shared reports whether k's inode is open more than once: as a bind mount of a file
@@ -303,13 +337,36 @@ func (g *guard) bound(t thread, where string, parked []*call) []*call {
 		return nil
 	}
 	mounts := t.boundFiles()
-	return slices.DeleteFunc(slices.Clone(parked), func(k *call) bool {
-		if len(mounts) == 0 || !k.writes() {
-			return true
+	if len(mounts) == 0 {
+		return nil
+	}
+	var l []*call
+	for _, root := range mounts {
+		var through []*call
+		for _, k := range parked {
+			if k.writes() && g.placedAt(k, root) {
+				through = append(through, k)
+			}
 		}
-		theirs, ok := k.openFile(openFile{ino: k.handle.file.ino})
-		return !ok || !mounts[theirs.mount]
-	})
+		for _, k := range through[:min(len(through), compared)] {
+			if theirs, ok := k.openFile(openFile{ino: k.handle.file.ino}); ok && mounts[theirs.mount] == root {
+				l = append(l, k)
+			}
+		}
+	}
+	return l
+}
+
+// placedAt reports whether k's file is at root, a path below the mountpoint as
+// proc_pid_mountinfo(5) writes it.
+func (g *guard) placedAt(k *call, root string) bool {
+	g.fs.mu.Lock()
+	defer g.fs.mu.Unlock()
+	place := "/" + escapeSpace(k.object.path())
+	if k.handle.file == k.object.file {
+		return root == place
+	}
+	return strings.HasPrefix(root, place) && strings.HasSuffix(root, "/"+k.handle.file.spec.name)
 }
 
 // A probe asks for the lock of a directory.
@@ -436,12 +493,8 @@ func (g *guard) ownWrites(t thread, parked []*call) []*call {
 			l = append(l, k)
 		}
 	}
-	const all = true
-	for o := range t.openFiles(all) {
-		for _, k := range parked {
-			if k.handle.file.ino != o.ino {
-				continue
-			}
+	for o := range t.openFiles(true) {
+		for _, k := range nearest(t, o, parked) {
 			if theirs, ok := k.openFile(o); ok && theirs.same(o) {
 				l = append(l, k)
 			}

@@ -266,19 +266,21 @@ func (a openFile) same(b openFile) bool {
 	return errno == 0 && r == 0
 }
 
-// boundFiles lists the mounts that t sees whose root is a file or a directory inside
-// a file system of type fuse.ipcfs: bind mounts, proc_pid_mountinfo(5).
-func (t thread) boundFiles() map[uint64]bool {
+// boundFiles lists the bind mounts that t sees of what is inside a file system of ours,
+// by the number of the mount, with the path of that: proc_pid_mountinfo(5).
+func (t thread) boundFiles() map[uint64]string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", t))
 	if err != nil {
 		return nil
 	}
-	bound := make(map[uint64]bool)
-	for line := range bytes.Lines(text) {
-		fields := bytes.Fields(line)
-		if len(fields) > 3 && len(fields[3]) > 1 && bytes.Contains(line, []byte(" - fuse.ipcfs ")) {
-			id, _ := strconv.ParseUint(string(fields[0]), 10, 64)
-			bound[id] = true
+	bound := make(map[uint64]string)
+	for line := range strings.Lines(string(text)) {
+		const number, root = 0, 3
+		fields := strings.Fields(line)
+		if len(fields) > root && fields[root] != "/" && strings.Contains(line, " - fuse.ipcfs ") {
+			id, _ := strconv.ParseUint(fields[number], 10, 64)
+			// seq_dentry, fs/seq_file.c: so it ends when the name has another node by now.
+			bound[id] = strings.TrimSuffix(fields[root], "//deleted")
 		}
 	}
 	return bound
