@@ -44,9 +44,9 @@
 // While a write has been parked for long a thread asks for the lock of each directory
 // of objects, by invalidating a name that does not exist. If that takes long, /proc
 // shows who waits in link(2), rename(2) or unlink(2), and the parked writes of that
-// process end with EINTR, then those of its user, then all. This is for
-// links to segments, for io_uring(7) where the stack of its threads cannot be read,
-// and for PID namespaces that we do not see.
+// process end with EINTR, then those of its user, then, if it can be anybody's, all.
+// This is for links to segments, for io_uring(7) where the stack of its threads cannot
+// be read, and for PID namespaces that we do not see.
 //
 // While a request has been parked for long, /proc shows the threads in state D to which
 // SIGKILL is pending. If one has the open file, or the bind mount, of the parked
