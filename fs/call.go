@@ -190,8 +190,9 @@ func (k *call) recycle() {
 	}
 }
 
-// answer writes k's reply. The result is ENOENT if the kernel has given the request
-// up, because its process has died.
+// answer writes k's reply. The result is ENOENT if the process does not get what the
+// object has given it: the kernel has given the request up, because the process has died,
+// or its death could not be watched for.
 func (k *call) answer() syscall.Errno {
 	if k.Broken {
 		k.raise(syscall.SIGPIPE)
@@ -214,7 +215,11 @@ func (k *call) answer() syscall.Errno {
 		return k.conn.ReplyWrite(k.unique, k.N)
 	case k.reply == replyOpen:
 		if k.Op == objects.Hold || k.handle.ReadOp == objects.Lease {
-			k.fs.watchHolder(k.handle, k.Caller.Pid)
+			if errno := k.fs.watchHolder(k.handle, k.Caller); errno != 0 {
+				// Held without a watch it might never be given back.
+				k.conn.Reply(k.unique, errno)
+				return syscall.ENOENT
+			}
 		}
 		return k.conn.ReplyOpen(k.unique, &fuse.OpenOut{Fh: k.handle.fh, OpenFlags: k.openFlags, BackingID: k.handle.backing})
 	}

@@ -113,6 +113,13 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 }
 
 func (f *FS) setAttr(in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	o, errno := f.memoryToChange(in)
+	if errno == 0 && o != nil {
+		errno = f.setMemory(o, in)
+	}
+	if errno != 0 {
+		return status(errno)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.nodes[in.NodeId]
@@ -121,11 +128,6 @@ func (f *FS) setAttr(in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	}
 	if errno := mayChange(n.entry, in); errno != 0 {
 		return status(errno)
-	}
-	if e, ok := n.entry.(*file); ok && e.spec.memory {
-		if errno := f.setMemory(e.object, in); errno != 0 {
-			return status(errno)
-		}
 	}
 	i := n.entry.base()
 	if d, ok := n.entry.(*objectDir); ok && d.object.flat {
@@ -144,6 +146,21 @@ func (f *FS) setAttr(in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	}
 	f.fillAttr(n.entry, &out.Attr)
 	return fuse.OK
+}
+
+// memoryToChange is the segment whose memory is concerned, nil if it is none.
+func (f *FS) memoryToChange(in *fuse.SetAttrIn) (*object, syscall.Errno) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.nodes[in.NodeId]
+	if n == nil {
+		return nil, syscall.ESTALE
+	}
+	e, ok := n.entry.(*file)
+	if !ok || !e.spec.memory {
+		return nil, 0
+	}
+	return e.object, mayChange(e, in)
 }
 
 // Create implements fuse.RawFileSystem: open(2) with O_CREAT of a name that was not

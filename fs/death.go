@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,26 +14,39 @@ import (
 
 // A vigil waits for the death of a process, beside its descriptors: those that a
 // child has inherited outlive it. It costs a descriptor of ours (a pidfd, watched by
-// the runtime's epoll) and a sleeping goroutine, and ends with the death or with end.
-// The zero vigil waits for nothing.
-type vigil struct{ pidfd *os.File }
+// the runtime's epoll), booked on the process's user, and a sleeping goroutine, and ends
+// with the death or with end. The zero vigil waits for nothing.
+type vigil struct {
+	pidfd *os.File
+	fds   *descriptors
+	uid   uint32
+}
 
 // watch calls died, from a goroutine of its own, when the process that thread belongs
 // to has died. A vigil that was ended may still call it once. The thread is waiting
-// for our answer to it, so its number is not anybody else's meanwhile.
+// for our answer to it, so its number is not anybody else's meanwhile. ENFILE: there is
+// no descriptor; what uid's process was to have it must not get.
 //
 // There is nothing to watch if thread is 0: the process is in a PID namespace whose
 // processes we cannot see. The end of its descriptors has to do.
-func (f *FS) watch(thread uint32, died func()) vigil {
+func (f *FS) watch(thread, uid uint32, died func()) (vigil, syscall.Errno) {
 	if thread == 0 {
-		return vigil{}
+		return vigil{}, 0
+	}
+	if errno := f.fds.take(uid); errno != 0 {
+		return vigil{}, errno
 	}
 	fd, err := unix.PidfdOpen(int(leader(thread)), unix.PIDFD_NONBLOCK)
 	if err != nil {
+		f.fds.give(uid)
+		if scarce(err) {
+			f.fds.short(err)
+			return vigil{}, syscall.ENFILE
+		}
 		f.log.Printf("pidfd of thread %d: %v", thread, err)
-		return vigil{}
+		return vigil{}, 0
 	}
-	v := vigil{os.NewFile(uintptr(fd), "pidfd")}
+	v := vigil{os.NewFile(uintptr(fd), "pidfd"), f.fds, uid}
 	f.spawn("the watch for a death", func() {
 		// pidfd_open(2): it polls readable when the process terminates.
 		raw, err := v.pidfd.SyscallConn()
@@ -43,7 +57,7 @@ func (f *FS) watch(thread uint32, died func()) vigil {
 			died()
 		}
 	})
-	return v
+	return v, 0
 }
 
 func terminated(pidfd uintptr) bool {
@@ -54,8 +68,8 @@ func terminated(pidfd uintptr) bool {
 
 // end ends the vigil.
 func (v vigil) end() {
-	if v.pidfd != nil {
-		v.pidfd.Close()
+	if v.pidfd != nil && v.pidfd.Close() == nil { // else it was ended before
+		v.fds.give(v.uid)
 	}
 }
 

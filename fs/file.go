@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -216,6 +217,17 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 	switch {
 	case k.atGate:
 		return
+	case errno == later:
+		again := *in
+		f.errandFor(c, in.Unique, func(e *errand) {
+			if errno := f.readyMemory(k.object, again.Flags&syscall.O_ACCMODE != syscall.O_RDONLY, e); errno != 0 {
+				c.Reply(again.Unique, errno)
+				return
+			}
+			e.end()
+			f.ServeOpen(c, &again)
+		})
+		return
 	case errno != 0:
 		c.Reply(in.Unique, errno)
 		return
@@ -276,6 +288,7 @@ func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Calle
 	if e.spec.memory {
 		if errno := f.attach(h, &open); errno != 0 {
 			f.dropHandle(h)
+			k.object = e.object
 			return errno
 		}
 	}
@@ -337,14 +350,15 @@ func (f *FS) close(h *handle) {
 	}
 }
 
-// watchHolder gives back what is held through h when the process of thread, which is
-// opening it, has died.
-func (f *FS) watchHolder(h *handle, thread uint32) {
-	v := f.watch(thread, func() { f.release(h) })
+// watchHolder gives back what is held through h when the process of by, which is opening
+// it, has died. ENFILE: that cannot be told.
+func (f *FS) watchHolder(h *handle, by objects.Caller) syscall.Errno {
+	v, errno := f.watch(by.Pid, by.Uid, func() { f.release(h) })
 	o := h.file.object
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h.vigil = v
+	return errno
 }
 
 // release gives back what is held through h, whose opener has died. A child of its
@@ -433,6 +447,21 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 		return
 	}
 	s := h.file.spec
+	if s.around != nil {
+		caller, n, value := h.callerFor(in.Caller), len(data), bytes.Clone(data)
+		f.errandFor(c, in.Unique, func(e *errand) {
+			errno := s.around(f, h.file.object, trimValue(value), e, func() syscall.Errno { return f.set(h, caller, value) })
+			if errno == 0 && s.then != nil {
+				s.then(f, h.file.object)
+			}
+			if errno != 0 {
+				c.Reply(e.unique, errno)
+				return
+			}
+			c.ReplyWrite(e.unique, n)
+		})
+		return
+	}
 	if s.write == 0 {
 		switch errno := f.set(h, h.callerFor(in.Caller), data); {
 		case errno != 0:
@@ -469,6 +498,13 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 		k.Op = objects.WriteBack
 	}
 	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
+	if s.memory && h.file.object.atWork.Load() {
+		// Who works on the memory has the kernel's lock on it, again and again for a
+		// moment: it is not to be waited for here.
+		k.Data = bytes.Clone(data)
+		f.spawn("a write to memory", func() { f.submit(k) })
+		return
+	}
 	f.submit(k)
 }
 

@@ -48,6 +48,7 @@ type FS struct {
 	epoch  int64 // start in nanoseconds since the Unix epoch
 	ledger *ledger
 	store  *store
+	fds    *descriptors
 	conn   *fusedev.Conn
 	keep   func([]byte) objects.Buffer // keepData, made once
 	ready  chan struct{}
@@ -94,6 +95,7 @@ func New(cfg Config) *FS {
 		start:         now,
 		epoch:         now.UnixNano(),
 		ledger:        newLedger(cfg),
+		fds:           newDescriptors(cfg.Log),
 		ready:         make(chan struct{}),
 		ended:         ended,
 		nodes:         make(map[uint64]*node),
@@ -103,7 +105,7 @@ func New(cfg Config) *FS {
 		dirs:          make(map[uint64]*openDir),
 	}
 	f.noteLimit()
-	f.store = newStore(f.ledger.limits().Bytes)
+	f.store = newStore(f)
 	f.guard = newGuard(f)
 	f.plant()
 	return f
@@ -120,7 +122,6 @@ func (f *FS) Serve(dev int) error {
 	})
 	err := f.conn.Serve(threads)
 	f.Shutdown()
-	f.store.close()
 	return err
 }
 

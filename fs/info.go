@@ -241,7 +241,7 @@ func (f *FS) showMountStat() []byte {
 	nodes, handles := f.sizes()
 	used := f.ledger.total()
 	passthrough := 0
-	if f.store.passes(f) {
+	if passes, _ := f.store.passes(f); passes {
 		passthrough = 1
 	}
 	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}} // without stopping the world

@@ -359,11 +359,6 @@ func setLimits(f *FS, _ *object, _ *identity, value string) syscall.Errno {
 		return errno
 	}
 	f.noteLimit()
-	// tmpfs does not become smaller than what is in it.
-	n := max(f.ledger.limits().Bytes, f.ledger.total().Bytes)
-	if err := f.store.limit(n); err != nil {
-		f.log.Printf("limit of the memory of segments: %v", err)
-	}
 	return 0
 }
 

@@ -125,8 +125,9 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 	k.Op, k.Caller, k.Lock, k.Nonblock = objects.Lock, h.callerFor(in.Caller), &lock, !wait
 	k.Tag = k
 	f.withLocks(l, func(now objects.Time) objects.Finished {
-		if l == f.table(h, 0) && lock.Type != objects.Unlock {
-			f.remember(h, in)
+		if l == f.table(h, 0) && lock.Type != objects.Unlock && f.remember(h, in) != 0 {
+			// fcntl(2): ENOLCK, too many locks.
+			return k.Fail(syscall.ENOLCK)
 		}
 		done := l.t.Submit(now, &k.Request)
 		if k.Parked() {
@@ -144,19 +145,24 @@ type lockOwner struct {
 }
 
 // remember notes that the process behind in takes fcntl(2) locks through h. Its death
-// is to end them; others may have h's file open still. The lock table's mutex is held.
-func (f *FS) remember(h *handle, in *fuse.LkIn) {
+// is to end them; others may have h's file open still. ENFILE: that cannot be told. The
+// lock table's mutex is held.
+func (f *FS) remember(h *handle, in *fuse.LkIn) syscall.Errno {
 	owner := in.Owner
 	if !h.Writes || slices.ContainsFunc(h.lockOwners, func(o lockOwner) bool { return o.owner == owner }) {
-		return
+		return 0
 	}
-	v := f.watch(in.Pid, func() {
+	v, errno := f.watch(in.Pid, in.Uid, func() {
 		f.forgetOwner(h, owner)
 		f.table(h, 0).release(f, owner)
 	})
+	if errno != 0 {
+		return errno
+	}
 	// It is not refused: there are no more of them than processes.
 	f.ledger.adjust(h.opener.Uid, amounts{Kept: vigilCost})
 	h.lockOwners = append(h.lockOwners, lockOwner{owner, v})
+	return 0
 }
 
 // forgetOwner undoes remember.

@@ -18,13 +18,25 @@ import (
 // whose settings are no part of a message.
 func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) syscall.Errno {
 	who := f.identityOf(in.Caller)
-	out, o, errno := f.sendSegment(in, to, who, name, newName)
-	f.settle(out)
-	f.bury(o)
-	return errno
+	e := newErrand(f.conn, in.Unique)
+	defer e.end()
+	for {
+		out, o, errno := f.sendSegment(in, to, who, name, newName)
+		if errno == later {
+			// What others may still change is not sent.
+			if errno = f.freeze(o, e); errno == 0 {
+				continue
+			}
+			return errno
+		}
+		f.settle(out)
+		f.bury(o)
+		return errno
+	}
 }
 
-// sendSegment returns what is to be settled and buried.
+// sendSegment returns what is to be settled and buried. later: the memory has to be
+// frozen first.
 func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, newName string) (arrived outcome, sent *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -40,9 +52,20 @@ func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, 
 		return arrived, nil, errno
 	}
 	_, arrived = f.lockedBoth(o, to.object, func(now objects.Time) (_, done objects.Finished) {
-		done, errno = objects.SendSegment(now, o.segment(), to.object.impl.(*objects.Mailbox), callerOf(in.Caller))
+		g := o.segment()
+		if o.memory().alone != nil {
+			errno = later
+			return done, done
+		}
+		done, errno = objects.SendSegment(now, g, to.object.impl.(*objects.Mailbox), callerOf(in.Caller))
+		if errno == syscall.EBUSY && g.Removable() == 0 && !g.Storage().Mapped() && !g.Storage().Frozen() {
+			errno = later
+		}
 		return objects.Finished{}, done
 	})
+	if errno == later {
+		return arrived, o, errno
+	}
 	if errno != 0 {
 		return arrived, nil, errno
 	}

@@ -1,141 +1,76 @@
 package fs
 
 import (
-	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
-// A store keeps the memory of a mount's segments in files that no path leads to.
+// A store keeps the memory of a mount's segments in memfds, memfd_create(2), one
+// descriptor each.
 //
-// Where the daemon may, they are files of a tmpfs of its own that is mounted
-// nowhere. Its size is the mount's limit of bytes: writes that go to the files without
-// asking the daemon (passthrough) fail with ENOSPC there, as in any tmpfs, though they
-// do not know of the bytes of messages. A segment that nobody has open costs no
-// descriptor. Otherwise they are memfds, one descriptor each; without the privilege
-// for a tmpfs there is no passthrough either, so every write asks the daemon and its
-// ledger.
+// A memfd can be sealed, and its seal against writing is the only thing in Linux that
+// knows of memory which somebody has pinned (io_uring(7), AIO, vmsplice(2)) and can change
+// after having unmapped and closed it. A file of a tmpfs cannot be sealed. A memfd has no
+// file system whose size bounds it: what may make it grow asks the daemon and its ledger.
 type store struct {
-	dir  int // the root of the tmpfs, -1 if there is none
-	last atomic.Uint64
+	fs *FS
 
-	once        sync.Once
-	passthrough bool // valid after once
+	mu          sync.Mutex // guards what follows
+	asked       bool       // whether there is passthrough
+	passthrough bool
+
+	graves   []grave // memory that is to be freed
+	clearing bool    // a goroutine does it
+	dug      chan struct{}
 }
 
-func newStore(limit int64) *store {
-	s := &store{dir: -1}
-	if dir, err := mountPrivately(limit); err == nil {
-		s.dir = dir
-	}
-	return s
-}
+func newStore(f *FS) *store { return &store{fs: f, dug: make(chan struct{}, 1)} }
 
-// tmpfsSize is the option size= of tmpfs(5) for a limit in bytes; 0 is none. What is
-// less than a page counts as one, as in the ledger.
-func tmpfsSize(limit int64) string {
-	if limit == objects.Unbounded {
-		return "0"
-	}
-	return strconv.FormatInt(max(limit, 1), 10)
-}
-
-// mountPrivately makes a tmpfs and returns its root.
-func mountPrivately(limit int64) (dir int, err error) {
-	fd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(fd)
-	for _, option := range [][2]string{
-		{"size", tmpfsSize(limit)},
-		{"nr_inodes", "0"}, // the ledger counts objects
-		{"mode", "0700"},
-	} {
-		if err := unix.FsconfigSetString(fd, option[0], option[1]); err != nil {
-			return -1, fmt.Errorf("%s=%s: %w", option[0], option[1], err)
-		}
-	}
-	if err := unix.FsconfigCreate(fd); err != nil {
-		return -1, err
-	}
-	return unix.Fsmount(fd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-}
-
-// limit changes the size of the tmpfs. EINVAL: more than that is in use.
-func (s *store) limit(n int64) error {
-	if s.dir < 0 {
-		return nil
-	}
-	fd, err := unix.Fspick(s.dir, "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
+// tryPassthrough returns nil if the kernel takes our files for backing files.
+func (s *store) tryPassthrough() error {
+	fd, err := memfdCreate()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.FsconfigSetString(fd, "size", tmpfsSize(n)); err != nil {
-		return err
+	id, errno := s.fs.conn.OpenBacking(fd)
+	if errno != 0 {
+		return errno
 	}
-	return unix.FsconfigReconfigure(fd)
+	s.fs.conn.CloseBacking(id)
+	return nil
 }
 
 // passes reports whether the kernel takes our files for backing files. It finds out
-// when it is first asked: the connection must be up.
-func (s *store) passes(f *FS) bool {
-	s.once.Do(func() {
-		if f.cfg.NoPassthrough {
-			return
-		}
-		m := s.memory(f.conn)
-		defer m.Free()
-		errno := m.open()
-		if errno == 0 {
-			var id int32
-			if id, errno = f.conn.OpenBacking(m.fd); errno == 0 {
-				f.conn.CloseBacking(id)
-			}
-			m.close()
-		}
-		s.passthrough = errno == 0
-		if errno != 0 {
-			f.log.Printf("segments go through the page cache: passthrough: %v", errno)
-		}
-	})
-	return s.passthrough
-}
-
-func (s *store) close() {
-	if s.dir >= 0 {
-		unix.Close(s.dir)
+// when it is first asked: the connection must be up. ENFILE: it could not find out now.
+func (s *store) passes(f *FS) (bool, syscall.Errno) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked {
+		return s.passthrough, 0
 	}
+	var err error = syscall.EOPNOTSUPP
+	if !f.cfg.NoPassthrough {
+		err = s.tryPassthrough()
+	}
+	if scarce(err) {
+		f.fds.short(err)
+		return false, syscall.ENFILE
+	}
+	s.asked, s.passthrough = true, err == nil
+	if err != nil && !f.cfg.NoPassthrough {
+		f.log.Printf("segments go through the page cache: passthrough: %v", err)
+	}
+	return s.passthrough, 0
 }
-
-// A memory is the bytes of one segment: a file that is made when it is first needed.
-// It is guarded by the mutex of the segment's object.
-type memory struct {
-	store *store
-	conn  *fusedev.Conn
-
-	name    string // in the store's tmpfs; "" if it is not made yet, or a memfd
-	fd      int    // -1: not open
-	users   int    // open handles
-	backing int32  // the kernel's number for it, 0 if it has none
-	passed  bool   // it has had one: the kernel may have mapped the file itself
-	freed   bool
-}
-
-var _ objects.Storage = (*memory)(nil)
-
-// memory makes an empty memory.
-func (s *store) memory(c *fusedev.Conn) *memory { return &memory{store: s, conn: c, fd: -1} }
 
 // errnoOf is the errno for an error of package unix or syscall.
 func errnoOf(err error) syscall.Errno {
@@ -151,54 +86,216 @@ func errnoOf(err error) syscall.Errno {
 	}
 }
 
-// ready opens the file, making it if there is none.
-func (m *memory) ready() syscall.Errno {
-	if m.freed {
-		return syscall.EIDRM
-	}
-	if m.fd >= 0 {
-		return 0
-	}
-	var fd int
-	var err error
-	switch {
-	case m.store.dir < 0:
-		fd, err = unix.MemfdCreate("ipcfs", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
-		if err == unix.EINVAL { // before Linux 6.3
-			fd, err = unix.MemfdCreate("ipcfs", unix.MFD_CLOEXEC)
-		}
-	case m.name == "":
-		name := strconv.FormatUint(m.store.last.Add(1), 36)
-		fd, err = unix.Openat(m.store.dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
-		if err == nil {
-			m.name = name
-		}
-	default:
-		fd, err = unix.Openat(m.store.dir, m.name, unix.O_RDWR|unix.O_CLOEXEC, 0)
+// memfdCreate makes a memfd of size 0, and opens it once more by its name in /proc. The
+// first file does not count among those that are open for writing, so that no lease for
+// writing is granted for it (memfd.mapped).
+func memfdCreate() (int, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate("ipcfs", flags|unix.MFD_NOEXEC_SEAL)
+	if err == unix.EINVAL { // before Linux 6.3
+		fd, err = unix.MemfdCreate("ipcfs", flags)
 	}
 	if err != nil {
-		return errnoOf(err)
+		return -1, err
 	}
-	m.fd = fd
-	return 0
+	defer unix.Close(fd)
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDWR|unix.O_CLOEXEC, 0)
 }
 
-// rest closes the file if nobody needs it open.
-func (m *memory) rest() {
-	if m.users == 0 && m.name != "" && m.fd >= 0 {
+// A memfd is a file of memory that several use: the segment, and who works on its bytes
+// without a lock. The last closes it.
+type memfd struct {
+	fd    int
+	fds   *descriptors
+	owner atomic.Uint32 // on whom the descriptor is booked
+	users atomic.Int32
+}
+
+// newMemfd makes a memfd for one user. ENFILE: there is no descriptor for uid.
+func (s *store) newMemfd(uid uint32) (*memfd, syscall.Errno) {
+	if errno := s.fs.fds.take(uid); errno != 0 {
+		return nil, errno
+	}
+	fd, err := memfdCreate()
+	if err != nil {
+		s.fs.fds.give(uid)
+		if scarce(err) {
+			s.fs.fds.short(err)
+		}
+		return nil, errnoOf(err)
+	}
+	m := &memfd{fd: fd, fds: s.fs.fds}
+	m.owner.Store(uid)
+	m.users.Store(1)
+	return m, 0
+}
+
+func (m *memfd) use() *memfd {
+	m.users.Add(1)
+	return m
+}
+
+func (m *memfd) drop() {
+	if m.users.Add(-1) == 0 {
 		unix.Close(m.fd)
-		m.fd = -1
+		m.fds.give(m.owner.Load())
 	}
 }
 
-// do calls f with the open file.
+// seal adds seals, fcntl(2). EBUSY, for F_SEAL_WRITE: somebody has it mapped for writing,
+// or has pinned some of it. It takes 20 ms a GiB, and waits up to 150 ms for pins.
+func (m *memfd) seal(seals int) syscall.Errno {
+	for {
+		_, err := unix.FcntlInt(uintptr(m.fd), unix.F_ADD_SEALS, seals)
+		if err != unix.EINTR {
+			return errnoOf(err)
+		}
+	}
+}
+
+// mapped reports whether anybody but us has it open or mapped. The kernel grants a lease
+// for writing only to the one who has a file open (fcntl(2), F_SETLEASE), and knows of
+// mappings there, but not of pins.
+func (m *memfd) mapped() bool {
+	if _, err := unix.FcntlInt(uintptr(m.fd), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		return true
+	}
+	_, err := unix.FcntlInt(uintptr(m.fd), unix.F_SETLEASE, unix.F_UNLCK)
+	return err != nil
+}
+
+func (m *memfd) size() int64 {
+	var st unix.Stat_t
+	if unix.Fstat(m.fd, &st) != nil {
+		return 0
+	}
+	return st.Size
+}
+
+// A grave is memory that is not in use any more.
+type grave struct {
+	file   *memfd
+	passed bool
+	refund func()
+}
+
+// quickly is how many bytes the kernel frees, zeroes or copies in about a millisecond.
+// What takes longer is not done where others wait for it.
+const quickly = 4 << 20
+
+// bury frees file, then calls refund. Where that takes long, or somebody still has it
+// mapped, it happens later: memory that exists is on somebody's books.
+func (s *store) bury(g grave) {
+	if g.file.size() <= quickly && g.free() {
+		return
+	}
+	if s.dig(g) {
+		s.fs.spawn("freeing of memory", s.clear)
+	}
+	select {
+	case s.dug <- struct{}{}:
+	default:
+	}
+}
+
+// free reports whether g could be freed, which it is then.
+func (g grave) free() bool {
+	if g.passed && g.file.mapped() {
+		return false
+	}
+	g.file.drop()
+	g.refund()
+	return true
+}
+
+// dig adds a grave and reports whether somebody is needed to clear it.
+func (s *store) dig(g grave) (idle bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.graves = append(s.graves, g)
+	idle, s.clearing = !s.clearing, true
+	return idle
+}
+
+// The kernel does not say when a mapping ends: it is asked, first soon and then less often.
+const (
+	askMappedFirst = 10 * time.Millisecond
+	askMappedLast  = time.Second
+)
+
+// clear frees all graves.
+func (s *store) clear() {
+	pause := askMappedFirst
+	for {
+		graves := s.takeGraves()
+		if graves == nil {
+			return
+		}
+		for _, g := range graves {
+			if !g.free() {
+				s.dig(g)
+			}
+		}
+		select {
+		case <-s.dug:
+			pause = askMappedFirst
+		case <-time.After(pause):
+			pause = min(2*pause, askMappedLast)
+		}
+	}
+}
+
+// takeGraves returns what is to be freed; nil: nothing, and the one who asked need not
+// ask again.
+func (s *store) takeGraves() []grave {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	graves := s.graves
+	s.graves = nil
+	s.clearing = graves != nil
+	return graves
+}
+
+// A memory is the bytes of one segment: a memfd that is made when it is first needed.
+// It is guarded by the mutex of the segment's object.
+type memory struct {
+	store *store
+	owner uint32
+
+	file    *memfd // nil: it is not made yet, or freed
+	users   int    // open handles
+	backing int32  // the kernel's number for it, 0 if it has none
+	passed  bool   // it has had one: the kernel may have mapped the file itself
+	frozen  bool   // the file is sealed against writing
+	bounded bool   // the file is sealed against growing
+	freed   bool
+
+	alone chan struct{} // somebody works on it alone, and closes this then; nil: nobody does
+}
+
+var _ objects.Storage = (*memory)(nil)
+
+// memory makes an empty memory whose descriptor will be booked on uid.
+func (s *store) memory(uid uint32) *memory { return &memory{store: s, owner: uid} }
+
+// ready makes the file if there is none.
+func (m *memory) ready() (errno syscall.Errno) {
+	switch {
+	case m.freed:
+		return syscall.EIDRM
+	case m.file == nil:
+		m.file, errno = m.store.newMemfd(m.owner)
+	}
+	return errno
+}
+
+// do calls f with the file.
 func (m *memory) do(f func(fd int) error) syscall.Errno {
 	if errno := m.ready(); errno != 0 {
 		return errno
 	}
-	defer m.rest()
 	for {
-		if err := f(m.fd); err != unix.EINTR {
+		if err := f(m.file.fd); err != unix.EINTR {
 			return errnoOf(err)
 		}
 	}
@@ -216,20 +313,16 @@ func (m *memory) open() syscall.Errno {
 // close ends a handle that open was called for. With the last one the kernel's number
 // goes, too.
 func (m *memory) close() {
-	if m.users--; m.users > 0 {
-		return
-	}
-	if m.backing != 0 {
-		m.conn.CloseBacking(m.backing)
+	if m.users--; m.users == 0 && m.backing != 0 {
+		m.store.fs.conn.CloseBacking(m.backing)
 		m.backing = 0
 	}
-	m.rest()
 }
 
 // back returns the kernel's number for the file, which is open.
 func (m *memory) back() (int32, syscall.Errno) {
 	if m.backing == 0 {
-		id, errno := m.conn.OpenBacking(m.fd)
+		id, errno := m.store.fs.conn.OpenBacking(m.file.fd)
 		if errno != 0 {
 			return 0, errnoOf(errno)
 		}
@@ -238,15 +331,15 @@ func (m *memory) back() (int32, syscall.Errno) {
 	return m.backing, 0
 }
 
+// bound seals the file against growing, which the segment is.
+func (m *memory) bound() bool {
+	m.bounded = m.bounded || m.file.seal(unix.F_SEAL_GROW) == 0
+	return m.bounded
+}
+
 // stat is fstat(2); ok is false if there is no file yet.
 func (m *memory) stat() (st unix.Stat_t, ok bool) {
-	switch {
-	case m.fd >= 0:
-		return st, unix.Fstat(m.fd, &st) == nil
-	case m.name != "":
-		return st, unix.Fstatat(m.store.dir, m.name, &st, 0) == nil
-	}
-	return st, false
+	return st, m.file != nil && unix.Fstat(m.file.fd, &st) == nil
 }
 
 // Size implements objects.Storage.
@@ -278,13 +371,26 @@ func (m *memory) Truncate(size int64) syscall.Errno {
 	return m.do(func(fd int) error { return unix.Ftruncate(fd, size) })
 }
 
+// atOnce is how many bytes fallocate(2) takes at once, as a short write would. More are
+// taken when they are first stored to: they are booked, and there is no file system that
+// could run out of them.
+const atOnce = 1 << 20
+
 // Allocate implements objects.Storage.
 func (m *memory) Allocate(offset, n int64, keepSize bool) syscall.Errno {
-	mode := uint32(0)
-	if keepSize {
-		mode = unix.FALLOC_FL_KEEP_SIZE
-	}
-	return m.do(func(fd int) error { return unix.Fallocate(fd, mode, offset, n) })
+	return m.do(func(fd int) error {
+		if n <= atOnce {
+			mode := uint32(0)
+			if keepSize {
+				mode = unix.FALLOC_FL_KEEP_SIZE
+			}
+			return unix.Fallocate(fd, mode, offset, n)
+		}
+		if keepSize || offset+n <= m.Size() {
+			return nil
+		}
+		return unix.Ftruncate(fd, offset+n)
+	})
 }
 
 // Punch implements objects.Storage.
@@ -295,37 +401,34 @@ func (m *memory) Punch(offset, n int64) syscall.Errno {
 }
 
 // Mapped implements objects.Storage. A mapping that was passed through is of our file
-// and keeps none of the mount's open (backing_file_mmap, fs/backing-file.c). The kernel
-// grants a lease for writing only to the one who has a file open (fcntl(2), F_SETLEASE).
+// and keeps none of the mount's open (backing_file_mmap, fs/backing-file.c).
 func (m *memory) Mapped() bool {
-	return m.users > 0 || m.passed && m.do(func(fd int) error {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-			return err
-		}
-		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
-		return err
-	}) != 0
+	return m.users > 0 || m.passed && m.file != nil && m.file.mapped()
 }
 
+// Frozen implements objects.Storage. The page cache of a mount that does not pass through
+// is not our memory: what is pinned there is left behind.
+func (m *memory) Frozen() bool { return !m.passed || m.frozen || m.file == nil }
+
 // Move implements objects.Storage.
-func (m *memory) Move() objects.Storage {
-	moved := &memory{store: m.store, conn: m.conn, name: m.name, fd: m.fd, freed: m.freed}
-	m.name, m.fd, m.freed = "", -1, true
+func (m *memory) Move(owner uint32) objects.Storage {
+	moved := &memory{store: m.store, owner: owner, file: m.file, frozen: m.frozen, bounded: m.bounded, freed: m.freed}
+	if m.file != nil && m.owner != owner {
+		m.store.fs.fds.move(m.file.owner.Swap(owner), owner)
+	}
+	m.file, m.frozen, m.bounded, m.freed = nil, false, false, true
 	return moved
 }
 
-// Free implements objects.Storage. Who has it mapped keeps it until the mapping ends.
-func (m *memory) Free() {
-	m.freed = true
-	if m.name != "" {
-		// It cannot fail: nobody else can reach the directory.
-		_ = unix.Unlinkat(m.store.dir, m.name, 0)
-		m.name = ""
+// Free implements objects.Storage.
+func (m *memory) Free(refund func()) {
+	file := m.file
+	m.file, m.frozen, m.bounded, m.freed = nil, false, false, true
+	if file == nil {
+		refund()
+		return
 	}
-	if m.fd >= 0 {
-		unix.Close(m.fd)
-		m.fd = -1
-	}
+	m.store.bury(grave{file, m.passed, refund})
 }
 
 // seek is lseek(2) with SEEK_DATA or SEEK_HOLE.

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"time"
 
+	"ipcfs/fs/fusedev"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
@@ -77,6 +79,9 @@ func (f *FS) nodeFor(e entry, thread uint32) *node {
 	if n == nil {
 		f.lastID++
 		n = &node{id: f.lastID, entry: e}
+		if file, ok := e.(*file); ok && file.spec.memory {
+			n.id |= fusedev.SlowNode
+		}
 		f.nodes[n.id] = n
 		i.nodes++
 		if c := i.claims[thread]; c != nil {
@@ -231,7 +236,7 @@ func (f *FS) forget(id, lookups uint64) *object {
 // now without users, too. FS.mu is held.
 func (n *node) unused() *object {
 	file, ok := n.entry.(*file)
-	if !ok || !file.gone || n.lookups > 0 || n.opens > 0 {
+	if !ok || !file.gone || n.lookups > 0 || n.opens > 0 || file.nodes > 0 {
 		return nil
 	}
 	o := file.object

@@ -3,6 +3,7 @@ package fs
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,6 +42,8 @@ type object struct {
 	broken bool                  // impl stands for one that has panicked: EIO for whoever uses it
 	polled []*handle             // handles that poll(2) was asked about
 	clock  *clock                // nil unless something may come due
+
+	atWork atomic.Bool // somebody is alone with the memory that it is
 
 	waits waitTimes
 }
@@ -226,7 +229,7 @@ func (f *FS) unname(o *object, name string) *object {
 	f.forgetControls(o, name)
 	f.forgetFiles(o)
 	f.expel(o)
-	if o.outlivesName() && o.file.node != nil {
+	if o.outlivesName() && o.file.nodes > 0 {
 		return nil
 	}
 	o.buried = true

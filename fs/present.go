@@ -26,6 +26,10 @@ type presentation struct {
 	// check is 0 if who may set the named policy of o to value; nil: that is the object's to say.
 	check map[string]policyCheck
 
+	// around calls set, which sets the named policy to value, when it has done what takes
+	// long of that.
+	around map[string]around
+
 	// then is called, by a thread that may wait, after the named policy was set.
 	then map[string]func(f *FS, o *object)
 
@@ -34,6 +38,8 @@ type presentation struct {
 }
 
 type policyCheck func(f *FS, o *object, who *identity, value string) syscall.Errno
+
+type around func(f *FS, o *object, value string, e *errand, set func() syscall.Errno) syscall.Errno
 
 // A spec says what one file of an object means. It is an endpoint (read, write or
 // open set), or a control file (show or set).
@@ -82,6 +88,8 @@ type spec struct {
 	// grouped says that supplementary groups matter to set, as they do to lines.
 	grouped bool
 
+	around around // as in presentation
+
 	then func(f *FS, o *object)                                            // as in presentation
 	show func(f *FS, o *object) []byte                                     // what a read gives
 	set  func(f *FS, o *object, who *identity, value string) syscall.Errno // what a write does
@@ -113,7 +121,7 @@ func presentations() []*presentation {
 		var policies []spec
 		for _, name := range objects.KindNamed(p.kind).Policies {
 			s := policyFile(name, p.check[name])
-			s.then = p.then[name]
+			s.around, s.then = p.around[name], p.then[name]
 			policies = append(policies, s)
 		}
 		p.files = slices.Concat(p.files, policies, []spec{

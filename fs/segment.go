@@ -38,12 +38,13 @@ func init() {
 			{name: "owners", mode: 0o444, lines: linesOfOwners},
 			{name: "attached", mode: 0o444, lines: linesOfAttached},
 		},
-		then: map[string]func(*FS, *object){"size": resized},
+		around: map[string]around{"size": setSize, "seal": setSeal},
+		then:   map[string]func(*FS, *object){"size": resized, "seal": sealed},
 	})
 }
 
 func newSegment(f *FS, uid uint32) objects.Object {
-	return objects.NewSegment(f.ledger, f.store.memory(f.conn), uid)
+	return objects.NewSegment(f.ledger, f.store.memory(uid), uid)
 }
 
 // segment returns the segment that o is. o.mu is held.
@@ -53,13 +54,19 @@ func (o *object) segment() *objects.Segment { return o.impl.(*objects.Segment) }
 func (o *object) memory() *memory { return o.segment().Storage().(*memory) }
 
 // attach readies the memory of h's segment and adds to flags how the kernel is to use
-// it. FS.mu is held.
+// it. later: the memory has to be readied first, see readyMemory. FS.mu is held.
 func (f *FS) attach(h *handle, flags *uint32) syscall.Errno {
-	passthrough := f.store.passes(f)
+	passthrough, errno := f.store.passes(f)
+	if errno != 0 {
+		return errno
+	}
 	o := h.file.object
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	m := o.memory()
+	m, g := o.memory(), o.segment()
+	if m.alone != nil || h.Writes && m.frozen && !g.SealedWrite() {
+		return later
+	}
 	if errno := m.open(); errno != 0 {
 		if errno == syscall.EIDRM && h.file.gone {
 			// It has been sent since its name was looked up: the kernel looks again.
@@ -78,12 +85,24 @@ func (f *FS) attach(h *handle, flags *uint32) syscall.Errno {
 	}
 	h.backing = id
 	*flags = fuse.FOPEN_PASSTHROUGH
-	if h.Writes && (o.segment().SealedGrow() || f.ledger.limitsUsers()) {
+	if h.Writes && !(g.SealedGrow() && m.bound()) {
 		// Whether a write may make it grow is ours to say then, and with this flag
-		// writes come to us. Mappings do not make it grow.
+		// reads and writes come to us. Mappings do not make it grow.
 		*flags |= fuse.FOPEN_DIRECT_IO
 	}
 	return 0
+}
+
+// readyMemory readies the memory of o for being opened, also for writing if writes is set.
+func (f *FS) readyMemory(o *object, writes bool, e *errand) syscall.Errno {
+	if writes {
+		return f.thaw(o, e)
+	}
+	errno := o.beginAlone(e)
+	if errno == 0 {
+		o.endAlone()
+	}
+	return errno
 }
 
 // detach ends what attach began.
@@ -114,6 +133,9 @@ func (f *FS) submitNow(o *object, op objects.Op, c objects.Caller, offset int64,
 func (f *FS) setMemory(o *object, in *fuse.SetAttrIn) syscall.Errno {
 	if size, ok := in.GetSize(); ok {
 		// A size beyond what an off_t holds is refused by the kernel.
+		if errno := f.cutFor(o, in, int64(size)); errno != 0 {
+			return errno
+		}
 		if errno := f.submitNow(o, objects.Resize, callerOf(in.Caller), int64(size), 0); errno != 0 {
 			return errno
 		}
@@ -133,6 +155,16 @@ func (f *FS) setMemory(o *object, in *fuse.SetAttrIn) syscall.Errno {
 	default:
 		return m.touch(&atime, &mtime)
 	}
+}
+
+// cutFor is cut for a SETATTR.
+func (f *FS) cutFor(o *object, in *fuse.SetAttrIn, size int64) syscall.Errno {
+	if o.held().Bytes-size <= quickly {
+		return 0
+	}
+	e := newErrand(f.conn, in.Unique)
+	defer e.end()
+	return f.cut(o, size, e)
 }
 
 // allocations are the modes of fallocate(2) that tmpfs has.
@@ -157,9 +189,20 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 		return status(syscall.EOPNOTSUPP)
 	}
 	c := h.callerFor(in.Caller)
-	errno := f.submitNow(h.file.object, op, c, int64(in.Offset), int(in.Length))
+	errno := f.allocate(h.file.object, op, c, in)
 	f.noteFor(h.file.object, c, op.String(), 0, errno)
 	return status(errno)
+}
+
+func (f *FS) allocate(o *object, op objects.Op, c objects.Caller, in *fuse.FallocateIn) syscall.Errno {
+	if op == objects.Punch && in.Length > quickly {
+		e := newErrand(f.conn, in.Unique)
+		defer e.end()
+		if errno := f.punch(o, int64(in.Offset), int64(in.Length), e); errno != 0 {
+			return errno
+		}
+	}
+	return f.submitNow(o, op, c, int64(in.Offset), int(in.Length))
 }
 
 // Lseek implements fuse.RawFileSystem: lseek(2) with SEEK_DATA or SEEK_HOLE. Without
@@ -217,13 +260,31 @@ func (f *FS) readMemory(k *call) {
 //
 // It waits for the kernel, which may wait for the loop.
 func resized(f *FS, o *object) {
-	if id := f.memoryNode(o); id != 0 && !f.store.passes(f) {
+	if id := f.memoryNode(o, false); id != 0 {
 		f.conn.NotifyInval(id, o.held().Bytes)
 	}
 }
 
-// memoryNode is the node of the memory of the segment o, 0 if the kernel has none.
-func (f *FS) memoryNode(o *object) uint64 {
+// sealed drops the cached pages of a segment that must not change any more. Somebody may
+// have pinned some of them, and could still change those. Who opens it from now on gets
+// pages of another node, whatever becomes of the old ones.
+//
+// It waits for the kernel.
+func sealed(f *FS, o *object) {
+	if !look(o, func(impl objects.Object) bool { return impl.(*objects.Segment).SealedWrite() }) {
+		return
+	}
+	if id := f.memoryNode(o, true); id != 0 {
+		f.conn.NotifyInval(id, 0)
+	}
+}
+
+// memoryNode is the node of the memory of the segment o, 0 if the kernel has none, or has
+// no pages of its own for it. The next LOOKUP is given another node if renew is set.
+func (f *FS) memoryNode(o *object, renew bool) (id uint64) {
+	if passthrough, errno := f.store.passes(f); passthrough || errno != 0 {
+		return 0
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e := o.file
@@ -233,7 +294,11 @@ func (f *FS) memoryNode(o *object) uint64 {
 	if e == nil || e.node == nil {
 		return 0
 	}
-	return e.node.id
+	id = e.node.id
+	if renew {
+		e.node = nil
+	}
+	return id
 }
 
 // An attachment is an open file of a segment.

@@ -61,9 +61,8 @@ func (p *parcel) settle() {
 	if p.queued || p.users > 0 || p.storage == nil {
 		return
 	}
-	p.storage.Free()
+	p.storage.Free(func() { p.ledger.Adjust(p.owner, Cost{Bytes: -p.booked}) })
 	p.storage = nil
-	p.ledger.Adjust(p.owner, Cost{Bytes: -p.booked})
 }
 
 // letGo ends what is left of l, a list of messages that are not held any more.
@@ -117,7 +116,7 @@ func (m *Message) moved() *Message {
 	}
 	if m.memory() != nil {
 		p := *m.memory()
-		p.storage, p.users = p.storage.Move(), 0
+		p.storage, p.users = p.storage.Move(p.owner), 0
 		m.memory().storage = nil
 		other.extra = &extra{memory: &p, writer: m.Writer()}
 	}
@@ -126,7 +125,7 @@ func (m *Message) moved() *Message {
 
 // SendSegment sends g to a mailbox as one message of c's, without copying it, in a send
 // that does not wait. g is destroyed. The message is exempt from max_message and
-// capacity_bytes, which bound what is copied in. EBUSY: somebody uses g; EAGAIN: there is
+// capacity_bytes, which bound what is copied in. EBUSY: somebody uses g, or it is not frozen; EAGAIN: there is
 // no room; EIDRM: one of the two is destroyed; EDQUOT and ENOSPC: g cannot be booked on c.
 func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished, errno syscall.Errno) {
 	m := &Message{Sender: c}
@@ -137,6 +136,8 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 		return arrived, syscall.EBUSY
 	case to.refuses(m):
 		return arrived, syscall.EAGAIN
+	case !g.memory.Frozen():
+		return arrived, syscall.EBUSY
 	}
 	g.settle()
 	if errno := m.charge(to.ledger); errno != 0 {
@@ -148,7 +149,7 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 	}
 	m.extra = &extra{memory: &parcel{
 		size: g.memory.Size(), reserved: g.reserved, seals: g.seals,
-		storage: g.memory.Move(),
+		storage: g.memory.Move(c.Uid),
 		ledger:  g.ledger, owner: c.Uid, booked: g.booked,
 		queued: true,
 	}}
@@ -160,8 +161,9 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 
 // ReceiveSegment takes the message of that number out of a mailbox and makes it the
 // memory of g, which is new and empty. A message that is a segment is not copied, and
-// keeps its seals; another is. ENOENT: it is not held; EIDRM: g is destroyed; EDQUOT and
-// ENOSPC: it cannot be booked on the owner of g, who is to destroy it then.
+// keeps its seals; another is, unless g has its bytes already. ENOENT: it is not held;
+// EIDRM: g is destroyed; EDQUOT and ENOSPC: it cannot be booked on the owner of g, who is
+// to destroy it then.
 func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, syscall.Errno) {
 	var done Finished
 	m := from.held.numbered(seq)
@@ -174,7 +176,7 @@ func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, 
 		if errno := g.unpack(m.memory()); errno != 0 {
 			return done, errno
 		}
-	default:
+	case g.memory.Size() != int64(len(m.Data)):
 		switch n, errno := g.write(m.Data, 0); {
 		case errno != 0:
 			return done, errno
@@ -197,8 +199,8 @@ func (g *Segment) unpack(p *parcel) syscall.Errno {
 	if errno := p.ledger.Move(p.owner, Cost{Bytes: p.booked}, g.owner, Cost{Bytes: p.booked}); errno != 0 {
 		return errno
 	}
-	g.memory.Free()
-	g.memory, g.booked, g.reserved, g.seals = p.storage.Move(), p.booked, p.reserved, p.seals
+	g.memory.Free(func() {})
+	g.memory, g.booked, g.reserved, g.seals = p.storage.Move(g.owner), p.booked, p.reserved, p.seals
 	p.storage = nil
 	return 0
 }

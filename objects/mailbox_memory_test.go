@@ -9,15 +9,17 @@ import (
 // counted is a Storage that counts what becomes of its bytes, wherever they move.
 type counted struct {
 	Bytes
-	mapped, moved bool
-	freed, read   *int // times, and bytes
+	mapped, pinned, moved bool
+	freed, read           *int // times, and bytes
 }
 
 func (c *counted) Mapped() bool { return c.mapped }
 
-func (c *counted) Move() Storage {
+func (c *counted) Frozen() bool { return !c.pinned }
+
+func (c *counted) Move(owner uint32) Storage {
 	c.moved = true
-	return &counted{Bytes: *c.Bytes.Move().(*Bytes), freed: c.freed, read: c.read}
+	return &counted{Bytes: *c.Bytes.Move(owner).(*Bytes), freed: c.freed, read: c.read}
 }
 
 func (c *counted) ReadAt(p []byte, offset int64) (int, syscall.Errno) {
@@ -25,11 +27,11 @@ func (c *counted) ReadAt(p []byte, offset int64) (int, syscall.Errno) {
 	return c.Bytes.ReadAt(p, offset)
 }
 
-func (c *counted) Free() {
+func (c *counted) Free(refund func()) {
 	if !c.moved {
 		*c.freed++
 	}
-	c.Bytes.Free()
+	c.Bytes.Free(refund)
 }
 
 // A household is a ledger of several users.
@@ -188,7 +190,9 @@ func TestSegmentInUseIsNotSent(t *testing.T) {
 	memory := g.Storage().(*counted)
 	memory.mapped = true
 	refused(g, Caller{}, syscall.EBUSY)
-	memory.mapped = false
+	memory.mapped, memory.pinned = false, true
+	refused(g, Caller{}, syscall.EBUSY)
+	memory.pinned = false
 	p.ledger.limit[sender] = bookUnit - 1
 	refused(g, Caller{Uid: sender}, syscall.EDQUOT)
 	p.b.Submit(1, send("x"))

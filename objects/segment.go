@@ -49,12 +49,18 @@ type Storage interface {
 	// driver is not told when it ends.
 	Mapped() bool
 
-	// Move moves the bytes, none of which is copied, to a storage of their own. What
-	// is left is as after Free.
-	Move() Storage
+	// Frozen reports whether nobody can change the bytes but through the object: not by
+	// a mapping, and not by what the kernel does for a process in memory that was mapped
+	// once. The driver has frozen it before, which may take long.
+	Frozen() bool
 
-	// Free lets go of everything.
-	Free()
+	// Move moves the bytes, none of which is copied, to a storage of their own, on whose
+	// books they are now. What is left is as after Free.
+	Move(owner uint32) Storage
+
+	// Free lets go of everything, and calls refund once when it has gone: at once, or
+	// later, and then from wherever the driver likes. Who has it mapped keeps it.
+	Free(refund func())
 }
 
 // A Segment is shared memory. Processes map it, or read and write it at offsets; it
@@ -353,9 +359,9 @@ func (g *Segment) Return(Time, *Request) Finished { return Finished{} }
 func (g *Segment) Destroy(now Time) Finished {
 	if !g.destroyed {
 		g.destroyed = true
-		g.memory.Free()
-		g.ledger.Adjust(g.owner, Cost{Bytes: -g.booked})
+		booked := g.booked
 		g.booked, g.reserved = 0, 0
+		g.memory.Free(func() { g.ledger.Adjust(g.owner, Cost{Bytes: -booked}) })
 	}
 	return g.lock.Destroy(now)
 }
@@ -375,7 +381,8 @@ func (g *Segment) Ready(*Handle) Events { return In | Out }
 // segmentPolicies are the policies of a segment. A new size is a Resize, with its errors.
 // The words of a new seal are added to those there are. EBUSY: grow and write take effect
 // on files opened from then on, so nobody may have it open for writing, or mapped without
-// having it open (fcntl(2), F_SEAL_WRITE: EBUSY while there is a writable mapping).
+// having it open (fcntl(2), F_SEAL_WRITE: EBUSY while there is a writable mapping), and
+// write needs frozen memory.
 var segmentPolicies = policies[*Segment]{
 	{"size",
 		func(g *Segment) string { return formatAmount(g.Held().Bytes) },
@@ -395,7 +402,8 @@ var segmentPolicies = policies[*Segment]{
 			switch {
 			case !ok:
 				return syscall.EINVAL
-			case s&^g.seals&(sealGrow|sealWrite) != 0 && (g.writers > 0 || len(g.attached) == 0 && g.memory.Mapped()):
+			case s&^g.seals&(sealGrow|sealWrite) != 0 && (g.writers > 0 || len(g.attached) == 0 && g.memory.Mapped()),
+				s&^g.seals&sealWrite != 0 && !g.memory.Frozen():
 				return syscall.EBUSY
 			}
 			g.seals |= s
@@ -422,6 +430,28 @@ func (g *Segment) Attached() iter.Seq[Attachment] { return slices.Values(g.attac
 
 // SealedGrow reports whether it must not grow.
 func (g *Segment) SealedGrow() bool { return g.seals&sealGrow != 0 }
+
+// SealedShrink reports whether it must not shrink.
+func (g *Segment) SealedShrink() bool { return g.seals&sealShrink != 0 }
+
+// SealedWrite reports whether it must not change.
+func (g *Segment) SealedWrite() bool { return g.seals&sealWrite != 0 }
+
+// ForWriting reports whether anybody has it open for writing.
+func (g *Segment) ForWriting() bool { return g.writers > 0 }
+
+// Twice books the memory once more, while there is a copy of it, and returns what gives
+// that back. ENOSPC and EDQUOT: there is no room.
+func (g *Segment) Twice() (once func(), errno syscall.Errno) {
+	n := g.booked
+	if errno := g.ledger.Charge(g.owner, Cost{Bytes: n}); errno != 0 {
+		return nil, errno
+	}
+	return func() { g.ledger.Adjust(g.owner, Cost{Bytes: -n}) }, 0
+}
+
+// Owner is on whom it is booked.
+func (g *Segment) Owner() uint32 { return g.owner }
 
 // Held implements Object.
 func (g *Segment) Held() Held {
@@ -536,12 +566,18 @@ func (m *Bytes) Punch(offset, n int64) syscall.Errno {
 // Mapped implements Storage.
 func (m *Bytes) Mapped() bool { return false }
 
+// Frozen implements Storage.
+func (m *Bytes) Frozen() bool { return true }
+
 // Move implements Storage.
-func (m *Bytes) Move() Storage {
+func (m *Bytes) Move(uint32) Storage {
 	moved := &Bytes{m.b}
 	m.b = nil
 	return moved
 }
 
 // Free implements Storage.
-func (m *Bytes) Free() { m.b = nil }
+func (m *Bytes) Free(refund func()) {
+	m.b = nil
+	refund()
+}

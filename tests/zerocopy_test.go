@@ -89,13 +89,19 @@ print("sent", flush=True)
 sys.stdin.readline()
 take("1", "copy")
 print(os.listdir("."), queue(), stat("received"), stat("bytes"), oct(os.stat("copy").st_mode), booked())
-fd = os.open("copy", os.O_RDWR)
-m = mmap.mmap(fd, 0)
+fd = os.open("copy", os.O_RDONLY)
+m = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
 print(len(m), m[0:5], m[-1:])
-m[0:5] = b"HELLO"
-print(os.pread(fd, 5, 0))
 print("received", flush=True)
 sys.stdin.readline()
+m.close()
+os.close(fd)
+while show("copy.d/attached"):
+    pass
+fd = os.open("copy", os.O_RDWR)
+m = mmap.mmap(fd, 0)
+m[0:5] = b"HELLO"
+print(os.pread(fd, 5, 0), m[-1:])
 os.unlink("copy")
 `, size))
 		c.expect("open")
@@ -104,7 +110,7 @@ os.unlink("copy")
 		c.expect("[] ['1'] ENOENT ENOENT",
 			fmt.Sprintf("%d True 0o100444 1 %d 1 %d", size, size, 256<<20+4096), "sent")
 		c.resume()
-		c.expect(fmt.Sprintf("['copy'] [] 1 0 0o100600 %d", 256<<20+4096), fmt.Sprintf("%d b'hello' b'z'", size), "b'HELLO'", "received")
+		c.expect(fmt.Sprintf("['copy'] [] 1 0 0o100600 %d", 256<<20+4096), fmt.Sprintf("%d b'hello' b'z'", size), "received")
 		if after := m.memoryFile(t, size); after != file {
 			t.Errorf("the memory is file %d after it was received, was %d before it was sent", after, file)
 		}
@@ -113,6 +119,7 @@ os.unlink("copy")
 			t.Errorf("the daemon moved %d bytes to send and receive a segment of %d", n, size)
 		}
 		c.resume()
+		c.expect("b'HELLO' b'z'")
 		c.output()
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -158,15 +160,42 @@ func (s server) detach(mounted fusedev.MountPoint) error {
 	return nil
 }
 
-// raiseFileLimit lifts RLIMIT_NOFILE as far as it goes: descriptors are
-// segments and clients watched through pidfds.
+// mostFiles is how many descriptors a daemon asks for where it may have any number: as
+// many as there may be objects by default.
+const mostFiles = 1 << 20
+
+// raiseFileLimit lifts RLIMIT_NOFILE as far as it may: descriptors are segments and
+// clients watched through pidfds. Beyond the hard limit that takes CAP_SYS_RESOURCE.
 func raiseFileLimit(l *log.Logger) {
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= limit.Max {
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return
 	}
-	limit.Cur = limit.Max
+	if limit.Max < mostFiles {
+		most := min(mostFiles, filesAllowed())
+		if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most, Max: most}) == nil {
+			return
+		}
+	}
+	want := min(limit.Max, max(limit.Cur, mostFiles))
+	if want <= limit.Cur {
+		return
+	}
+	limit.Cur = want
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		l.Printf("raise the limit of open files: %v", err)
 	}
+}
+
+// filesAllowed is the most that RLIMIT_NOFILE can be: proc_sys_fs(5), nr_open.
+func filesAllowed() uint64 {
+	text, err := os.ReadFile("/proc/sys/fs/nr_open")
+	if err != nil {
+		return mostFiles
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return mostFiles
+	}
+	return n
 }

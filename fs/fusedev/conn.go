@@ -1,6 +1,7 @@
 package fusedev
 
 import (
+	"bytes"
 	"fmt"
 	"log"
 	"maps"
@@ -18,6 +19,8 @@ import (
 // Opcodes that are looked at here, linux/fuse.h.
 const (
 	opLookup    = 1
+	opSetattr   = 4
+	opRename    = 12
 	opOpen      = 14
 	opRead      = 15
 	opWrite     = 16
@@ -32,6 +35,8 @@ const (
 	opInterrupt = 36
 	opIoctl     = 39
 	opPoll      = 40
+	opFallocate = 43
+	opRename2   = 45
 )
 
 // MaxWrite is the largest WRITE and READ in bytes that is negotiated: 256 pages, the
@@ -107,9 +112,10 @@ type mount struct {
 
 	requests atomic.Int64 // read so far
 
-	mu     sync.Mutex        // guards parked and alone
+	mu     sync.Mutex        // guards what follows
 	parked map[uint64]Parked // by the unique number of the request
-	alone  bool              // no further device can be opened
+	alone  bool              // no further device can be opened, ever
+	crowd  bool              // the log knows that one could not be opened
 }
 
 // NewConn serves the /dev/fuse descriptor dev, which it owns from now on: h answers
@@ -139,7 +145,7 @@ func NewConn(dev int, h Handler, cold fuse.RawFileSystem, l *log.Logger) *Conn {
 }
 
 // roomy is the device to read from when c has enough parked requests: the first that
-// has fewer, a new one if there is none, c itself if no more can be opened. mu is held.
+// has fewer, a new one if there is none, c itself if none can be opened now. mu is held.
 func (c *Conn) roomy() *Conn {
 	devices := *c.devices.Load()
 	for _, d := range devices {
@@ -152,10 +158,15 @@ func (c *Conn) roomy() *Conn {
 	}
 	fd, err := clone(devices[0].dev)
 	if err != nil {
-		c.alone = true
-		c.log.Printf("%s cannot be opened once more, which makes many waiting requests slow: %v", device, err)
+		// A shortage passes: the next request that waits tries again.
+		c.alone = err != unix.EMFILE && err != unix.ENFILE && err != unix.ENOMEM
+		if !c.crowd {
+			c.log.Printf("%s cannot be opened once more, which makes many waiting requests slow: %v", device, err)
+		}
+		c.crowd = true
 		return c
 	}
+	c.crowd = false
 	d := &Conn{mount: c.mount, dev: fd}
 	devices = append(slices.Clip(devices), d)
 	c.devices.Store(&devices)
@@ -246,11 +257,16 @@ func (c *Conn) loop(own *atomic.Pointer[Buffer]) error {
 				c.turn <- struct{}{}
 				return fmt.Errorf("read %s: %w", device, err)
 			}
+			c.requests.Add(1)
+			if aside(buf.data[:n]) {
+				req := bytes.Clone(buf.data[:n])
+				go d.handle(req)
+				continue
+			}
 			if slow(buf.data[:]) {
 				c.turn <- struct{}{}
 				reading = false
 			}
-			c.requests.Add(1)
 			d.handle(buf.data[:n])
 		}
 	}
@@ -263,6 +279,30 @@ const SlowHandle = 1 << 63
 // longWrite is the size in bytes from which copying a WRITE takes longer than waking
 // another thread.
 const longWrite = 256 << 10
+
+// SlowNode in the number of a node says that setting its size may take long.
+const SlowNode = 1 << 62
+
+// longHole is the length in bytes from which punching a hole takes long.
+const longHole = 4 << 20
+
+// aside reports whether the request may take so long that no thread is to be kept from
+// reading by it: one that frees memory, and a rename from one directory to another, which
+// may send a segment.
+func aside(req []byte) bool {
+	in := unsafe.Pointer(&req[0])
+	switch (*fuse.InHeader)(in).Opcode {
+	case opSetattr:
+		s := (*fuse.SetAttrIn)(in)
+		return s.NodeId&SlowNode != 0 && s.Valid&fuse.FATTR_SIZE != 0
+	case opFallocate:
+		return (*fuse.FallocateIn)(in).Length > longHole
+	case opRename, opRename2:
+		r := (*fuse.RenameIn)(in)
+		return r.Newdir != r.NodeId
+	}
+	return false
+}
 
 // slow reports whether the request may take long.
 func slow(req []byte) bool {
