@@ -2,6 +2,7 @@
 # make umount   take it off again
 # make test     set up and run all checks, on real mounts
 # make bench    measure
+# make storm    1,000,000 messages and 20,000 kills on one mailbox, and the account of them
 # make sim      check the simulated kernel in 10,000 random runs of each kind of object
 # make explore  check it in all runs of random small programs
 # make install  the command to PREFIX/bin (/usr/local/bin), its manual to PREFIX/share/man
@@ -22,7 +23,7 @@ LDFLAGS    = $(if $(VERSION),-X main.version=$(VERSION))
 TEST_FLAGS = -timeout 20m
 
 .DEFAULT_GOAL := build
-.PHONY: build mount umount test bench sim explore install clean setup-go setup-fuse setup-test
+.PHONY: build mount umount test bench storm sim explore install clean setup-go setup-fuse setup-test
 
 build: setup-go
 	@mkdir -p bin
@@ -62,6 +63,11 @@ test: setup-fuse setup-test setup-go
 
 bench: setup-fuse setup-go
 	$(GO) run ./tests/bench
+
+# Longer than make test by so many times.
+STORM_SCALE ?= 100
+storm: setup-fuse setup-test setup-go
+	@IPCFS_STORM_SCALE=$(STORM_SCALE) $(GO) test ./tests -run StormLosesAndDoublesNothing -count=1 -timeout 2h -v
 
 sim: setup-go
 	$(GO) test ./kernelsim -count=1 $(TEST_FLAGS) -seeds 10000

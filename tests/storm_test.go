@@ -152,6 +152,20 @@ func stormSeed(t testing.TB) uint64 {
 	return seed
 }
 
+// stormScale is how many times longer than usual a storm is to be: make storm says.
+func stormScale(t testing.TB) int {
+	t.Helper()
+	given := os.Getenv("IPCFS_STORM_SCALE")
+	if given == "" {
+		return 1
+	}
+	scale, err := strconv.Atoi(given)
+	if err != nil || scale < 1 {
+		t.Fatalf("IPCFS_STORM_SCALE is %q, want a number from 1 on", given)
+	}
+	return scale
+}
+
 func TestStormLosesAndDoublesNothing(t *testing.T) {
 	// Not parallel: it is to have the machine for itself.
 	const clients = 64
@@ -164,9 +178,10 @@ func TestStormLosesAndDoublesNothing(t *testing.T) {
 		{directory, "max", 2000, 60},
 	}
 	seed := stormSeed(t)
+	scale := stormScale(t)
 	for _, row := range rows {
 		t.Run(row.shape+", capacity "+row.capacity, func(t *testing.T) {
-			messages, kills := row.messages, row.kills
+			messages, kills := row.messages*scale, row.kills*scale
 			if testing.Short() {
 				messages, kills = messages/10, kills/4
 			}
