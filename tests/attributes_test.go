@@ -84,7 +84,7 @@ func TestModeAndUmaskOfTheCreatorAreHonoured(t *testing.T) {
 	} {
 		name := m.path("mailboxes", row.umask+"-"+row.mode)
 		does(t, "umask "+row.umask, "ok", "open "+name+" wronly|creat|excl "+row.mode, "ok",
-			"stat "+name, row.want+" 0:0 0",
+			"stat "+name, row.want+" "+ownID()+" 0",
 			"mkdir "+name+"-dir "+row.mode, "ok")
 		if got := run(t, "stat", "-c", "%a", name+"-dir").output(); got != row.want+"\n" {
 			t.Errorf("mode of mkdir %s under umask %s = %s, want %s", row.mode, row.umask, got, row.want)

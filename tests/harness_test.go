@@ -203,7 +203,12 @@ func (d *daemon) discard() {
 
 func detach(dir string) {
 	for mountedAt(dir) {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err == syscall.EPERM {
+			err = exec.Command("fusermount3", "-u", "-z", "--", dir).Run()
+			if err != nil {
+				return
+			}
+		} else if err != nil {
 			return
 		}
 	}
@@ -295,6 +300,9 @@ func newEmptyDir(owner *syscall.Credential) (string, error) {
 func (m *mountpoint) path(elem ...string) string {
 	return filepath.Join(append([]string{m.dir}, elem...)...)
 }
+
+// ownID is "UID:GID" of the user who runs the tests.
+func ownID() string { return fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid()) }
 
 // nobody returns the identity of the unprivileged user.
 func nobody(t testing.TB) *syscall.Credential {

@@ -110,7 +110,7 @@ func TestALeaseIsOpenedForBoth(t *testing.T) {
 	t.Parallel()
 	inBothShapes(t, func(t *testing.T, mb *mailbox) {
 		does(t, "open "+mb.leaseFile()+" rdonly", "EACCES", "open "+mb.leaseFile()+" wronly", "EACCES", "open "+mb.leaseFile()+" rdonly|nonblock", "EACCES",
-			"stat "+mb.leaseFile(), "600 0:0 0", "open "+mb.leaseFile()+" rdwr", "ok", "lseek 0 set", "ESPIPE")
+			"stat "+mb.leaseFile(), "600 "+ownID()+" 0", "open "+mb.leaseFile()+" rdwr", "ok", "lseek 0 set", "ESPIPE")
 		bash(t, "cat "+mb.leaseFile()).fails(1, "Permission denied")
 		bash(t, "echo ack > "+mb.leaseFile()).fails(1, "Permission denied")
 	})

@@ -37,6 +37,9 @@ func TestWhatHappensForRealIsWhatTheSimulationAllows(t *testing.T) {
 				t.Fatal(err)
 			}
 			allowed := endings(t, s, true, kernelsim.Ending.String)
+			if strings.Contains(c.source, "from 0") {
+				needRoot(t) // the user of the simulation
+			}
 			check := func(where string, e kernelsim.Ending) {
 				t.Helper()
 				if !slices.Contains(allowed, e.String()) {

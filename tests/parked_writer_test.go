@@ -27,7 +27,7 @@ func TestParkedWriterHoldsUpNobody(t *testing.T) {
 		{"stat", `stat -c %F "$S" "$R"`, "@any"},
 		{"ls", `ls -l "$L" >/dev/null && ls -l "$C" >/dev/null`, ""},
 		{"chmod", `chmod 0600 "$S" && stat -c %a "$S"`, "600\n"},
-		{"chown", `chown 0:0 "$S"`, ""},
+		{"chown", `chown "$(id -u):$(id -g)" "$S"`, ""},
 		{"chmod of the object", `chmod 0700 "$O" && stat -c %a "$O"`, "700\n"},
 		{"touch", `touch -c "$S" && touch "$O"`, ""},
 		{"utime", `touch -d @1000000000 "$S"`, ""},

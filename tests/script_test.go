@@ -11,7 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestShellSessions runs testdata/*.txtar: what a person types, line by line. In a script $IPC is a mount of its own.
+// TestShellSessions runs testdata/*.txtar: what a person types, line by line. In a script $IPC is a mount of its own, $UID the user's number.
 // Besides the commands of testscript there are
 //
 //	$ LINE               runs LINE with bash in $IPC; stdout and stderr then check what it printed
@@ -44,6 +44,7 @@ func TestShellSessions(t *testing.T) {
 			env.Setenv("IPC", dir)
 			env.Setenv("PATH", filepath.Dir(ipcfsBin)+":"+env.Getenv("PATH"))
 			env.Setenv("LC_ALL", "C")
+			env.Setenv("UID", strconv.Itoa(os.Getuid()))
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

@@ -230,6 +230,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 `
 	for name, line := range rows {
 		t.Run(name, func(t *testing.T) {
+			if strings.Contains(line, "unshare") {
+				needRoot(t)
+			}
 			t.Parallel()
 			s := mount(t).semaphore(t, directory, "db", 1)
 			argv := []string{"bash", "-c", line}
