@@ -244,11 +244,11 @@ func (d *objectDir) list(after uint64) iter.Seq2[uint64, fuse.DirEntry] {
 // setTimes shows the object's own times where it has any.
 func setTimes(out *fuse.Attr, h objects.Held) {
 	if h.Changed != 0 {
-		t := time.Unix(0, int64(h.Changed))
+		t := wall.at(h.Changed)
 		out.SetTimes(nil, &t, nil)
 	}
 	if h.Taken != 0 {
-		t := time.Unix(0, int64(h.Taken))
+		t := wall.at(h.Taken)
 		out.SetTimes(&t, nil, nil)
 	}
 }

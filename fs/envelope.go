@@ -81,4 +81,4 @@ func receipt(fate objects.Fate, by objects.Caller, at objects.Time) []byte {
 }
 
 // timestamp is a time as RFC 3339 has it.
-func timestamp(t objects.Time) string { return time.Unix(0, int64(t)).UTC().Format(time.RFC3339Nano) }
+func timestamp(t objects.Time) string { return wall.at(t).UTC().Format(time.RFC3339Nano) }

@@ -45,7 +45,6 @@ type FS struct {
 	cfg    Config
 	log    *log.Logger
 	start  time.Time
-	epoch  int64 // start in nanoseconds since the Unix epoch
 	ledger *ledger
 	store  *store
 	fds    *descriptors
@@ -93,7 +92,6 @@ func New(cfg Config) *FS {
 		cfg:           cfg,
 		log:           cfg.Log,
 		start:         now,
-		epoch:         now.UnixNano(),
 		ledger:        newLedger(cfg),
 		fds:           newDescriptors(cfg.Log),
 		ready:         make(chan struct{}),
@@ -120,6 +118,11 @@ func (f *FS) Serve(dev int) error {
 		<-f.conn.Ready()
 		close(f.ready)
 	})
+	if end, err := f.watchWall(); err != nil {
+		f.log.Printf("times are shown wrong if the clock is set: %v", err)
+	} else {
+		defer end()
+	}
 	err := f.conn.Serve(threads)
 	f.Shutdown()
 	return err
@@ -150,11 +153,8 @@ func (f *FS) goDown() (all []*object) {
 	return all
 }
 
-// now is the time as objects count it: nanoseconds since the Unix epoch that never
-// go backwards.
-func (f *FS) now() objects.Time {
-	return objects.Time(f.epoch + int64(time.Since(f.start)))
-}
+// now is the time as objects count it.
+func (f *FS) now() objects.Time { return wall.now() }
 
 // String implements fuse.RawFileSystem.
 func (f *FS) String() string { return "ipcfs" }

@@ -3,7 +3,6 @@ package fs
 import (
 	"strconv"
 	"syscall"
-	"time"
 
 	"ipcfs/objects"
 
@@ -37,7 +36,7 @@ func messageFile(o *object, name string) *spec {
 		return nil
 	}
 	sender, deputy := m.Sender, m.Writer() != nil
-	sent, size := time.Unix(0, int64(m.Sent)), uint64(m.Size())
+	sent, size := wall.at(m.Sent), uint64(m.Size())
 	return &spec{
 		mode: 0o444,
 		attr: func(out *fuse.Attr) {

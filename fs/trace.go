@@ -75,7 +75,7 @@ func (f *FS) note(c objects.Caller, op, path string, n int, errno syscall.Errno,
 			outcome = fmt.Sprintf("errno-%d", errno)
 		}
 	}
-	line := fmt.Appendf(nil, "%s %d %s %d %s %s %d %s %.6f\n", time.Unix(0, int64(now)).UTC().Format("2006-01-02T15:04:05.000000Z"),
+	line := fmt.Appendf(nil, "%s %d %s %d %s %s %d %s %.6f\n", wall.at(now).UTC().Format("2006-01-02T15:04:05.000000Z"),
 		pid, command, c.Uid, op, escapeSpace(path), n, outcome, float64(waited)/1e9)
 	o := &f.trace.object
 	f.withObject(o, func(now objects.Time) objects.Finished { return o.impl.(*tracer).Add(now, line) })
