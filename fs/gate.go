@@ -169,6 +169,7 @@ func (i *inode) arrive(thread, uid uint32) []*opening {
 
 // expire gives up those who were sent and did not come.
 func (g *gate) expire() {
+	defer g.fs.logPanic("gate")
 	answer(g.giveUp(time.Now()))
 }
 
