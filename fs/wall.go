@@ -25,8 +25,8 @@ type wallClock struct {
 	idle  time.Duration // how far CLOCK_BOOTTIME was ahead of that at start
 	slept atomic.Int64  // nanoseconds that the machine was suspended since start
 
-	mu    sync.Mutex // guards steps
-	steps []clockStep     // in the order of from; the first is from the beginning
+	mu    sync.Mutex  // guards steps
+	steps []clockStep // in the order of from; the first is from the beginning
 }
 
 // A clockStep says how far the wall clock is ahead of the time of objects from some time on.
