@@ -103,20 +103,23 @@ func (b *Mailbox) lapse(now Time, m *Message, done *Finished) {
 	b.certify(now, m, Expired, Caller{}, done)
 }
 
-// expire drops what has expired and finds out what is next to.
+// expire drops what has expired and finds out what is next to. It looks at nothing else.
 func (b *Mailbox) expire(now Time, done *Finished) {
 	if b.due == 0 || now < b.due {
 		return
 	}
 	b.due = 0
-	for m := b.held.first; m != nil; {
-		next := m.next
-		if at := b.dies(m); at != 0 && at <= now {
-			b.release(m)
-			b.lapse(now, m, done)
-		} else {
-			b.watch(m)
+	for {
+		oldest, any := b.held.ages.first()
+		if !any {
+			return
 		}
-		m = next
+		m := oldest.what
+		if at := b.dies(m); at == 0 || now < at {
+			b.watch(m)
+			return
+		}
+		b.release(m)
+		b.lapse(now, m, done)
 	}
 }

@@ -35,3 +35,57 @@ func TestMessageExpiresWhenItsTimeHasCome(t *testing.T) {
 		t.Errorf("received %q, %d held, deadline %d; want nothing, 0, 0", r.Data, b.Held().Messages, b.Deadline())
 	}
 }
+
+func TestDeadlineCostsWhatExpires(t *testing.T) {
+	const held = 100_000
+	b := mailbox(t, "ttl", "1s", "capacity", "max")
+	for i := range held {
+		b.Submit(Time(i), send("x"))
+	}
+	looks := 0
+	place := b.held.ages.place
+	b.held.ages.place = func(m *Message) *int32 { looks++; return place(m) }
+	const each = 100
+	for i := range each {
+		at := Time(1e9) + Time(i)
+		if b.Deadline() != at {
+			t.Fatalf("deadline %d; want %d", b.Deadline(), at)
+		}
+		b.Expire(at)
+	}
+	if n := b.Held().Messages; n != held-each {
+		t.Errorf("%d messages held after %d expired; want %d", n, each, held-each)
+	}
+	// A heap of 100,000 is 17 deep.
+	if looks > each*2*17 {
+		t.Errorf("%d messages expired with a look at %d; want at most %d", each, looks, each*2*17)
+	}
+	// What is taken, put in order, flushed and sent again expires in time all the same.
+	b.SetPolicy(2e9-1, "order", "priority")
+	b.Submit(2e9, &Request{Op: Flush})
+	b.Submit(3e9, send("y"))
+	if err := b.Check(); err != nil || b.Deadline() != 4e9 {
+		t.Errorf("deadline %d, %v; want 4s", b.Deadline(), err)
+	}
+}
+
+func TestLeasesEndByTheirTime(t *testing.T) {
+	b := mailbox(t, "lease_time", "10ns")
+	var open []*Handle
+	for i := range 20 {
+		b.Submit(0, send("x"))
+		h := &Handle{Reads: true, Writes: true, ReadOp: Lease, WriteOp: Settle}
+		b.Submit(0, &Request{Op: Open, Handle: h})
+		b.Submit(Time(20-i), &Request{Op: Lease, Handle: h, Size: 10, Nonblock: true})
+		open = append(open, h)
+	}
+	for i := range 20 {
+		if want := Time(11 + i); b.Deadline() != want {
+			t.Fatalf("deadline %d; want %d", b.Deadline(), want)
+		}
+		b.Expire(Time(11 + i))
+		if err := b.Check(); err != nil || open[19-i].mail.leased != nil || b.Held().Messages != int64(i+1) {
+			t.Fatalf("after the end of lease %d: %v, %d back", i, err, b.Held().Messages)
+		}
+	}
+}

@@ -19,6 +19,7 @@ type mail struct {
 
 	leased *Message // taken on lease
 	ends   Time     // when the lease does, 0 if it does not
+	place  int32    // its place among the mailbox's leases that end, counted from 1; 0: it has none
 	late   bool     // it ended before it was settled
 	torn   bool     // it ended before all was read
 

@@ -70,7 +70,8 @@ type Mailbox struct {
 	begun     int64                    // messages that writers have begun
 	pinned    struct{ n, bytes int64 } // messages received that count as held: see retain
 	unpinned  bool                     // there are fewer now
-	leases    []*Handle                // that have one, in the order in which they were taken
+	leased    int64                    // messages that are on lease
+	leases    *deadlines[*Handle]      // that end; nil before the first lease
 	leaseDue  Time                     // none of them ends before; 0: none does
 	dead      messageList              // that are to go to the dead letters
 	senders   queue
@@ -216,6 +217,9 @@ func (b *Mailbox) fits(n int64) bool {
 // they are admitted now, in order.
 func (b *Mailbox) flush(now Time, r *Request) Finished {
 	var done Finished
+	if b.held.ages != nil {
+		b.held.ages = byAge() // all at once, not one by one
+	}
 	b.dropAll(now, &b.held, &done)
 	b.changed = now
 	done.add(r)
@@ -291,12 +295,13 @@ func (b *Mailbox) takeBack(now Time, r *Request) Finished {
 func (b *Mailbox) Destroy(now Time) Finished {
 	var done Finished
 	b.destroyed, b.due, b.leaseDue = true, 0, 0
+	b.held.ages = nil // for what is going, all of it
 	for _, l := range []*messageList{&b.held, &b.dead} {
 		for m := l.pop(); m != nil; m = l.pop() {
 			m.refund(b.ledger)
 		}
 	}
-	b.shared, b.begun, b.leases = 0, 0, nil
+	b.shared, b.begun, b.leased, b.leases = 0, 0, 0, nil
 	for _, h := range b.handles {
 		for _, m := range []*Message{h.seen().begun, h.seen().leased} {
 			if m != nil {
@@ -330,7 +335,7 @@ func (b *Mailbox) Removable() syscall.Errno {
 		return syscall.EBUSY
 	}
 	switch {
-	case len(b.leases) > 0:
+	case b.leased > 0:
 		return syscall.EBUSY
 	case b.held.n+b.dead.n+int64(b.senders.n) > 0:
 		return syscall.ENOTEMPTY
@@ -399,7 +404,7 @@ func (b *Mailbox) Stat() []Counter {
 		{"dropped", b.dropped},
 		{"expired", b.expired},
 		{"redelivered", b.redelivered},
-		{"leased", int64(len(b.leases)) + b.dead.n},
+		{"leased", b.leased + b.dead.n},
 		{"senders_waiting", int64(b.senders.n + b.beginners.n)},
 		{"receivers_waiting", int64(b.receivers.n + b.peekers.n)},
 		{"open_senders", b.openSenders},

@@ -31,6 +31,8 @@ func (b *Mailbox) Check() error {
 		memory += m.memory().length()
 	}
 	switch {
+	case !b.destroyed && b.ttl != Unbounded && (b.held.ages == nil || int64(b.held.ages.len()) != n):
+		return fmt.Errorf("%d messages are held, not all of them are to expire", n)
 	case b.held.numbers != nil && int64(len(b.held.numbers)) != n:
 		return fmt.Errorf("%d messages are numbered, %d held", len(b.held.numbers), n)
 	case n != b.held.n || bytes != b.held.bytes || memory != b.held.memory || shared != b.shared:
@@ -90,8 +92,8 @@ func (b *Mailbox) checkHandles() error {
 	switch {
 	case len(owed) > 0:
 		return fmt.Errorf("%d broadcast messages are owed that are not held", len(owed))
-	case begun != b.begun || leases != int64(len(b.leases)):
-		return fmt.Errorf("%d messages are begun and %d leased, counted %d and %d", begun, leases, b.begun, len(b.leases))
+	case begun != b.begun || leases != b.leased:
+		return fmt.Errorf("%d messages are begun and %d leased, counted %d and %d", begun, leases, b.begun, b.leased)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package objects
 
 import (
-	"slices"
 	"strings"
 	"syscall"
 )
@@ -45,17 +44,34 @@ func (b *Mailbox) lease(now Time, r *Request, m *Message) {
 	m.restore(b.ledger)
 	s := r.Handle.kept()
 	s.leased, s.ends, s.late = m, after(now, b.leaseTime), false
-	b.leases = append(b.leases, r.Handle)
-	b.leaseDue = earlier(b.leaseDue, s.ends)
+	b.leased++
+	b.timeLease(r.Handle)
+}
+
+// timeLease has the lease of h end when it is to.
+func (b *Mailbox) timeLease(h *Handle) {
+	if b.leases == nil {
+		b.leases = byEnd()
+	}
+	b.leases.remove(h)
+	if ends := h.mail.ends; ends != 0 {
+		b.leases.add(ends, h)
+	}
+	b.leaseDue = b.nextLease()
+}
+
+// nextLease is when the next lease ends, 0 if none does.
+func (b *Mailbox) nextLease() Time {
+	next, _ := b.leases.first()
+	return next.at
 }
 
 // unlease ends the lease of h, without a consequence for its message.
 func (b *Mailbox) unlease(h *Handle) *Message {
 	m := h.mail.leased
+	b.leases.remove(h)
 	h.mail.leased, h.mail.ends = nil, 0
-	i := slices.Index(b.leases, h)
-	b.leases = slices.Delete(b.leases, i, i+1)
-	if len(b.leases) == 0 {
+	if b.leased--; b.leased == 0 {
 		b.leaseDue = 0
 	}
 	return m
@@ -92,7 +108,7 @@ func (b *Mailbox) settle(now Time, r *Request) Finished {
 		b.endLease(now, h, &done)
 	case "extend":
 		h.mail.ends = after(now, span)
-		b.leaseDue = earlier(b.leaseDue, h.mail.ends)
+		b.timeLease(h)
 	}
 	r.N = len(r.Data)
 	done.add(r)
@@ -142,15 +158,18 @@ func (b *Mailbox) endLeases(now Time, done *Finished) {
 	if b.leaseDue == 0 || now < b.leaseDue {
 		return
 	}
-	b.leaseDue = 0
-	for _, h := range slices.Clone(b.leases) {
-		s := h.mail
-		if s.ends == 0 || now < s.ends {
-			b.leaseDue = earlier(b.leaseDue, s.ends)
-			continue
+	for {
+		next, any := b.leases.first()
+		s := &noMail
+		if any {
+			s = next.what.mail
 		}
-		s.late, s.torn = true, h.left()
-		b.endLease(now, h, done)
+		if s.ends == 0 || now < s.ends {
+			b.leaseDue = s.ends
+			return
+		}
+		s.late, s.torn = true, next.what.left()
+		b.endLease(now, next.what, done)
 	}
 }
 

@@ -86,8 +86,11 @@ var mailboxPolicies = policies[*Mailbox]{
 			if ok {
 				b.ttl = span
 				b.due = 0
-				for m := b.held.first; m != nil; m = m.next {
-					b.watch(m)
+				if span != Unbounded {
+					b.held.age()
+					if oldest, any := b.held.ages.first(); any {
+						b.watch(oldest.what)
+					}
 				}
 			}
 			return valid(ok)

@@ -31,6 +31,7 @@ type Message struct {
 	carried    bool   // it came from another mailbox
 	rank       uint8  // in the list that it is in
 	booked     uint32 // the bytes that are booked in the ledger, and 1; 0 if it is not
+	age        int32  // its place in the list's ages, counted from 1; 0: it has none
 	share      *share // nil unless it was broadcast
 	extra      *extra // what few messages have, nil if this one has nothing of it
 	prev, next *Message
@@ -120,6 +121,10 @@ type messageList struct {
 	// numbers finds messages by their Seq. It is nil unless somebody has asked since
 	// the list was last empty.
 	numbers map[uint64]*Message
+
+	// ages has the messages in the order in which they expire. It is nil unless the
+	// mailbox has had a time to live.
+	ages *deadlines[*Message]
 }
 
 // ranks says where each rank above 0 ends.
@@ -196,6 +201,9 @@ func (l *messageList) insert(m, at *Message) {
 	if l.numbers != nil {
 		l.numbers[m.Seq] = m
 	}
+	if l.ages != nil {
+		l.ages.add(m.Sent, m)
+	}
 }
 
 func (l *messageList) remove(m *Message) {
@@ -221,11 +229,25 @@ func (l *messageList) remove(m *Message) {
 	l.n--
 	l.bytes -= int64(len(m.Data))
 	l.memory -= m.memory().length()
+	if l.ages != nil && l.ages.len() > 0 {
+		l.ages.remove(m)
+	}
 	if l.numbers != nil {
 		delete(l.numbers, m.Seq)
 		if l.n == 0 {
 			l.numbers = nil
 		}
+	}
+}
+
+// age makes ages, which is kept up from then on.
+func (l *messageList) age() {
+	if l.ages != nil {
+		return
+	}
+	l.ages = byAge()
+	for m := l.first; m != nil; m = m.next {
+		l.ages.add(m.Sent, m)
 	}
 }
 
@@ -301,6 +323,8 @@ func (l *messageList) oldest() *Message {
 // reorder gives each message the rank it has under o.
 func (l *messageList) reorder(o Order) {
 	var all []*Message
+	ages := l.ages // in which nothing changes
+	l.ages = nil
 	for m := l.pop(); m != nil; m = l.pop() {
 		all = append(all, m)
 	}
@@ -310,4 +334,5 @@ func (l *messageList) reorder(o Order) {
 	for _, m := range all {
 		l.push(m, o.rank(m))
 	}
+	l.ages = ages
 }
