@@ -32,7 +32,7 @@ func (f *FS) locked(o *object, change func(now objects.Time) objects.Finished) (
 			f.failParked(func(k *call) bool { return k.object == o })
 		}
 	}()
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	defer func() {
 		if !whole {
@@ -79,7 +79,7 @@ func (f *FS) settle(out outcome) {
 
 // look returns what read finds in o, which it does not change.
 func look[T any](o *object, read func(impl objects.Object) T) T {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	return read(o.impl)
 }
@@ -141,6 +141,9 @@ func (o *object) afterCallLocked(out *outcome) {
 				out.forward = o
 			}
 		}
+	}
+	if o.kind.p.kind != segmentKind {
+		o.last.store(o.impl.Held())
 	}
 	out.wake = o.wokenLocked()
 }

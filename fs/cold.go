@@ -319,7 +319,7 @@ func (f *FS) takeOut(in *fuse.InHeader, name string, flat bool) (*object, syscal
 }
 
 func (o *object) removable() syscall.Errno {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	return o.impl.Removable()
 }

@@ -18,7 +18,7 @@ func policyFile(name string, check policyCheck) spec {
 		mode:    0o644,
 		grouped: check != nil,
 		show: func(_ *FS, o *object) []byte {
-			o.mu.Lock()
+			o.lock()
 			defer o.mu.Unlock()
 			return []byte(o.impl.Policy(name) + "\n")
 		},

@@ -66,6 +66,8 @@ type handle struct {
 	chowns  uint64   // of the object, when it was opened
 	backing int32    // the kernel's number for the segment's memory, 0 if it goes through us
 
+	lastSize atomic.Uint64 // what size has found last
+
 	// next is the offset at which a read(2) of a stream goes on that is too long for
 	// one READ, 0 if none does. On an unseekable file each begins at 0 (stream_open).
 	next atomic.Int64
@@ -87,13 +89,16 @@ func (h *handle) size() uint64 {
 		return 0
 	}
 	o := h.file.object
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	extent := h.Extent()
-	if extent == 0 {
-		return 1
+	if !o.mu.TryLock() {
+		return max(1, h.lastSize.Load()) // FS.mu is held, for which everybody would wait
 	}
-	return uint64(extent + o.impl.Held().Bytes)
+	defer o.mu.Unlock()
+	size := uint64(1)
+	if extent := h.Extent(); extent > 0 {
+		size = uint64(extent + o.impl.Held().Bytes)
+	}
+	h.lastSize.Store(size)
+	return size
 }
 
 // handleFor returns the handle that the kernel calls fh.
@@ -355,7 +360,7 @@ func (f *FS) close(h *handle) {
 func (f *FS) watchHolder(h *handle, by objects.Caller) syscall.Errno {
 	v, errno := f.watch(by.Pid, by.Uid, func() { f.release(h) })
 	o := h.file.object
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	h.vigil = v
 	return errno
@@ -521,7 +526,7 @@ func (f *FS) ServePoll(c *fusedev.Conn, in *fusedev.PollIn) {
 // polledFor returns the events that hold for h, and remembers that poll(2) was told.
 func (h *handle) polledFor(in *fusedev.PollIn) objects.Events {
 	o := h.file.object
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	events := o.impl.Ready(&h.Handle)
 	if in.Flags&fusedev.PollScheduleNotify != 0 {

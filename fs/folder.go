@@ -242,7 +242,7 @@ func (o *object) messages(after uint64) iter.Seq2[uint64, *objects.Message] {
 		for {
 			some := make([]placed, 0, batch)
 			func() {
-				o.mu.Lock()
+				o.lock()
 				defer o.mu.Unlock()
 				for place, m := range o.impl.(*objects.Mailbox).MessagesAfter(after) {
 					if some = append(some, placed{place, m}); len(some) == batch {

@@ -86,7 +86,7 @@ func (f *FS) shapeOf(o *object) (i inode, shape string) {
 
 // summary returns what o holds, how many requests wait, and its policies as NAME=VALUE.
 func (o *object) summary(shape string) (held objects.Held, waiting int, policies []byte) {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	for range o.impl.Waiters() {
 		waiting++

@@ -173,7 +173,7 @@ func messagePart(m *objects.Message, name string) func(*object, []byte, int64) (
 	}
 	seq, _ := number(name, 64)
 	return func(o *object, p []byte, offset int64) (int, syscall.Errno) {
-		o.mu.Lock()
+		o.lock()
 		defer o.mu.Unlock()
 		m := o.impl.(*objects.Mailbox).Message(seq)
 		if m == nil {

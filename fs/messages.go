@@ -22,7 +22,7 @@ func (o *object) message(name string) *objects.Message {
 	if !ok {
 		return nil
 	}
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	return o.impl.(*objects.Mailbox).Message(seq)
 }

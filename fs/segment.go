@@ -61,7 +61,7 @@ func (f *FS) attach(h *handle, flags *uint32) syscall.Errno {
 		return errno
 	}
 	o := h.file.object
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	m, g := o.memory(), o.segment()
 	if m.alone != nil || h.Writes && m.frozen && !g.SealedWrite() {
@@ -107,14 +107,14 @@ func (f *FS) readyMemory(o *object, writes bool, e *errand) syscall.Errno {
 
 // detach ends what attach began.
 func (o *object) detach() {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	o.memory().close()
 }
 
 // memoryAttr shows the size, blocks and times of a segment's memory.
 func (o *object) memoryAttr(out *fuse.Attr) {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	o.impl.Held() // books what has grown
 	o.memory().attr(out)
@@ -145,7 +145,7 @@ func (f *FS) setMemory(o *object, in *fuse.SetAttrIn) syscall.Errno {
 	if !setAtime && !setMtime {
 		return 0
 	}
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	switch m := o.memory(); {
 	case !setMtime:
@@ -215,7 +215,7 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse
 	}
 	if h.backing != 0 {
 		o := h.file.object
-		o.mu.Lock()
+		o.lock()
 		defer o.mu.Unlock()
 		at, errno := o.memory().seek(int64(in.Offset), int(in.Whence))
 		out.Offset = uint64(at)

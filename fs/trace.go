@@ -37,6 +37,7 @@ func (t *tracer) Submit(now objects.Time, r *objects.Request) objects.Finished {
 // does.
 func (f *FS) traceFile(ino uint64, d *staticDir, now time.Time) *file {
 	f.trace.object.fresh = func() objects.Object { return &tracer{trace: &f.trace} }
+	f.trace.object.fs = f
 	f.trace.object.impl = f.trace.object.fresh()
 	f.trace.object.kind = &kindDir{p: new(presentation)}
 	return &file{

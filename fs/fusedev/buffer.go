@@ -20,13 +20,13 @@ var buffers = sync.Pool{New: func() any { return new(Buffer) }}
 func (c *Conn) Keep(data []byte) *Buffer {
 	p := uintptr(unsafe.Pointer(unsafe.SliceData(data)))
 	for i := range c.loops {
-		b := c.loops[i].Load()
+		b := c.loops[i].buf.Load()
 		if b == nil {
 			continue
 		}
 		if start := uintptr(unsafe.Pointer(&b.data)); p >= start && p < start+BufferSize {
 			b.users.Store(1)
-			c.loops[i].Store(nil)
+			c.loops[i].buf.Store(nil)
 			return b
 		}
 	}

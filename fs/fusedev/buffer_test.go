@@ -1,17 +1,14 @@
 package fusedev
 
-import (
-	"sync/atomic"
-	"testing"
-)
+import "testing"
 
 func TestKeptBufferIsUsedAgainWhenTheLastUserHasFreedIt(t *testing.T) {
-	c := &Conn{mount: &mount{loops: make([]atomic.Pointer[Buffer], 2)}}
+	c := &Conn{mount: new(mount)}
 	first, second := new(Buffer), new(Buffer)
-	c.loops[0].Store(first)
-	c.loops[1].Store(second)
+	c.loops[0].buf.Store(first)
+	c.loops[1].buf.Store(second)
 	b := c.Keep(second.data[80:90])
-	if b != second || c.loops[0].Load() != first || c.loops[1].Load() != nil {
+	if b != second || c.loops[0].buf.Load() != first || c.loops[1].buf.Load() != nil {
 		t.Fatal("Keep took the buffer of another thread")
 	}
 	b.Hold()

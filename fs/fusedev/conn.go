@@ -2,6 +2,7 @@ package fusedev
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log"
 	"maps"
@@ -106,9 +107,10 @@ type mount struct {
 	ready chan struct{} // closed when INIT has been answered
 	turn  chan struct{} // holds a token while no thread reads
 
-	loops   []atomic.Pointer[Buffer] // what each thread reads requests into
-	current atomic.Pointer[Conn]     // the device to read from
-	devices atomic.Pointer[[]*Conn]  // all; stored with mu held
+	holder  atomic.Pointer[slot]    // of the thread that handles a request and has the turn
+	loops   [maxThreads]slot        // of each thread
+	current atomic.Pointer[Conn]    // the device to read from
+	devices atomic.Pointer[[]*Conn] // all; stored with mu held
 
 	requests atomic.Int64 // read so far
 
@@ -116,7 +118,24 @@ type mount struct {
 	parked map[uint64]Parked // by the unique number of the request
 	alone  bool              // no further device can be opened, ever
 	crowd  bool              // the log knows that one could not be opened
+
+	threadsMu sync.Mutex // guards what follows
+	threads   int        // that serve
+	idle      int        // that wait for the turn
+	enough    int        // how many may be idle
+	err       error      // that ended the first of them
+	ended     sync.WaitGroup
 }
+
+// A slot is a thread's place among those that serve.
+type slot struct {
+	taken bool                   // guarded by threadsMu
+	buf   atomic.Pointer[Buffer] // what the thread reads requests into
+}
+
+// maxThreads is how many threads serve at most: each that waits or works long has one,
+// and a buffer of BufferSize.
+const maxThreads = 64
 
 // NewConn serves the /dev/fuse descriptor dev, which it owns from now on: h answers
 // what may wait, cold the rest.
@@ -192,32 +211,113 @@ func clone(dev int) (int, error) {
 // the mount serves.
 func (c *Conn) Ready() <-chan struct{} { return c.ready }
 
-// Serve reads and handles requests in threads threads until the file system is
-// unmounted, then closes the descriptor.
+// Serve reads and handles requests in threads threads, and more while those are busy,
+// until the file system is unmounted, then closes the descriptor.
 func (c *Conn) Serve(threads int) error {
 	defer func() {
 		for _, d := range *c.devices.Load() {
 			unix.Close(d.dev)
 		}
 	}()
-	c.loops = make([]atomic.Pointer[Buffer], threads)
 	if err := c.init(make([]byte, BufferSize)); err != nil {
 		return fmt.Errorf("INIT: %w", err)
 	}
 	close(c.ready)
+	c.enough = threads
 	c.turn <- struct{}{}
-	errs := make(chan error, threads)
-	for i := range threads - 1 {
-		go func() { errs <- c.loop(&c.loops[i+1]) }()
-	}
-	errs <- c.loop(&c.loops[0])
-	var first error
 	for range threads {
-		if err := <-errs; err != nil && first == nil {
-			first = err
+		c.recruit()
+	}
+	c.ended.Wait()
+	return c.err
+}
+
+// recruit starts another thread, unless there are enough.
+func (c *Conn) recruit() {
+	c.threadsMu.Lock()
+	defer c.threadsMu.Unlock()
+	if c.threads == maxThreads {
+		return
+	}
+	s := &c.loops[0]
+	for i := range c.loops {
+		if s = &c.loops[i]; !s.taken {
+			break
 		}
 	}
-	return first
+	s.taken = true
+	c.threads++
+	c.ended.Add(1)
+	go c.thread(s)
+}
+
+// thread serves until it is not needed.
+func (c *Conn) thread(s *slot) {
+	err := errors.New("thread ended by a panic")
+	defer func() {
+		if p := recover(); p != nil {
+			c.logPanic("the loop", p)
+			c.turn <- struct{}{} // what panics between two requests has the turn
+		}
+		c.leave(s, err)
+	}()
+	err = c.loop(s)
+}
+
+// leave notes that the thread of s ends.
+func (c *Conn) leave(s *slot, err error) {
+	defer c.ended.Done()
+	if b := s.buf.Swap(nil); b != nil {
+		buffers.Put(b)
+	}
+	c.threadsMu.Lock()
+	defer c.threadsMu.Unlock()
+	s.taken = false
+	c.threads--
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+// await takes the turn. It reports false to a thread that is one too many.
+func (c *Conn) await() bool {
+	if !c.beIdle() {
+		return false
+	}
+	<-c.turn
+	c.threadsMu.Lock()
+	defer c.threadsMu.Unlock()
+	c.idle--
+	return true
+}
+
+func (c *Conn) beIdle() bool {
+	c.threadsMu.Lock()
+	defer c.threadsMu.Unlock()
+	if c.idle >= c.enough {
+		return false
+	}
+	c.idle++
+	return true
+}
+
+// Yield gives the turn to another thread if a handler has it. A handler calls it before
+// it waits for what others may have for long, or works long itself: everybody's
+// requests wait for the thread that has the turn. To call it elsewhere does no harm.
+func (c *Conn) Yield() {
+	if c.holder.Swap(nil) == nil {
+		return
+	}
+	if c.nobodyIdle() {
+		c.recruit()
+	}
+	c.turn <- struct{}{}
+}
+
+func (c *Conn) nobodyIdle() bool {
+	c.threadsMu.Lock()
+	defer c.threadsMu.Unlock()
+	return c.idle == 0
 }
 
 // init answers requests until INIT, the first, has been seen.
@@ -237,14 +337,15 @@ func (c *Conn) init(buf []byte) error {
 // loop reads and handles requests when it is its turn. One thread reads at a time:
 // the kernel would wake two in turn, each from its sleep, while one finds the next
 // request there when it has handled the last. A request that may take long is
-// handled after another thread has been given the turn.
-func (c *Conn) loop(own *atomic.Pointer[Buffer]) error {
-	for range c.turn {
-		for reading := true; reading; {
-			buf := own.Load()
+// handled after another thread has been given the turn, and so is the rest of one that
+// turns out to: see Yield.
+func (c *Conn) loop(s *slot) error {
+	for c.await() {
+		for reading := true; reading; reading = c.holder.CompareAndSwap(s, nil) {
+			buf := s.buf.Load()
 			if buf == nil { // the last was kept
 				buf = buffers.Get().(*Buffer)
-				own.Store(buf)
+				s.buf.Store(buf)
 			}
 			d := c.current.Load()
 			n, err := d.read(buf.data[:])
@@ -257,6 +358,7 @@ func (c *Conn) loop(own *atomic.Pointer[Buffer]) error {
 				c.turn <- struct{}{}
 				return fmt.Errorf("read %s: %w", device, err)
 			}
+			c.holder.Store(s)
 			c.requests.Add(1)
 			if aside(buf.data[:n]) {
 				req := bytes.Clone(buf.data[:n])
@@ -264,8 +366,7 @@ func (c *Conn) loop(own *atomic.Pointer[Buffer]) error {
 				continue
 			}
 			if slow(buf.data[:]) {
-				c.turn <- struct{}{}
-				reading = false
+				c.Yield()
 			}
 			d.handle(buf.data[:n])
 		}
@@ -343,8 +444,7 @@ func (c *Conn) handle(req []byte) {
 	header := (*fuse.InHeader)(in)
 	defer func() {
 		if p := recover(); p != nil {
-			stack := make([]byte, 64<<10)
-			c.log.Printf("panic in opcode %d: %v\n%s", header.Opcode, p, stack[:runtime.Stack(stack, false)])
+			c.logPanic(fmt.Sprintf("opcode %d", header.Opcode), p)
 			c.Reply(header.Unique, syscall.EIO)
 		}
 	}()
@@ -401,6 +501,12 @@ func shortest(opcode uint32) int {
 		return int(unsafe.Sizeof(fuse.IoctlIn{}))
 	}
 	return int(unsafe.Sizeof(fuse.InHeader{}))
+}
+
+// logPanic logs the panic p with its stack.
+func (c *Conn) logPanic(where string, p any) {
+	stack := make([]byte, 64<<10)
+	c.log.Printf("panic in %s: %v\n%s", where, p, stack[:runtime.Stack(stack, false)])
 }
 
 // coldReply is room for the reply to any request but those that name a size.

@@ -5,6 +5,7 @@ import (
 	"log"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -188,4 +189,49 @@ func TestRequestShorterThanItSaysIsRefused(t *testing.T) {
 			t.Errorf("opcode %d of %d bytes that says %d answered %+v, want %v", c.opcode, c.n, c.size, out, c.want)
 		}
 	}
+}
+
+// busy waits in every read, having given the turn away, until it is let go.
+type busy struct {
+	parker
+	letGo chan struct{}
+}
+
+func (b busy) ServeRead(c *Conn, in *fuse.ReadIn) {
+	c.Yield()
+	<-b.letGo
+	c.Reply(in.Unique, 0)
+}
+
+func TestHandlersThatYieldLeaveTheTurnToOthers(t *testing.T) {
+	letGo := make(chan struct{})
+	k, c := connect(t, busy{letGo: letGo})
+	const waiting = 5
+	for unique := uint64(50); unique < 50+waiting; unique++ {
+		k.read(unique)
+	}
+	// All of them wait, and the next request is answered.
+	k.interrupt(61, 60)
+	if out := k.reply(); out.Unique != 61 || out.Status != -int32(syscall.EAGAIN) {
+		t.Errorf("beside %d handlers that wait, got %+v, want an answer to 61", waiting, out)
+	}
+	close(letGo)
+	for range waiting {
+		if out := k.reply(); out.Unique < 50 || out.Unique >= 50+waiting {
+			t.Errorf("got %+v, want the answer to a read", out)
+		}
+	}
+	// Threads that are not needed end.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c.threadsMu.Lock()
+		n := c.threads
+		c.threadsMu.Unlock()
+		if n <= 2 { // one reads, one is idle
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d threads serve, want 2 at most", n)
+		}
+	}
+	k.hangUp()
 }

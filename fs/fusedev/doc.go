@@ -5,8 +5,8 @@
 //
 // A file system of IPC objects parks most of its requests. go-fuse's server keeps a
 // goroutine and a read-sized buffer for each of them, and answers POLL with ENOSYS,
-// which turns poll(2) off for the whole mount. Here one or two threads read
-// requests and handle them inline. A request that has to wait is remembered as one
+// which turns poll(2) off for the whole mount. Here one thread at a
+// time reads requests and handles them inline. A request that has to wait is remembered as one
 // small struct ([Conn.Park]); whoever completes it writes its reply, from any
 // thread. Requests that never wait and are not on the hot path (lookups,
 // attributes, directories) go through go-fuse's ProtocolServer.
@@ -14,7 +14,9 @@
 // # The loop never blocks
 //
 // A [Handler] returns without waiting for anything but short locks: the thread that
-// runs it also reads the request that would end the wait. Nothing in the daemon
+// runs it also reads the request that would end the wait. Where a handler finds such a
+// lock taken, or is to work long, it gives the turn to read to another thread first
+// ([Conn.Yield]); one is started if none is idle. Nothing in the daemon
 // opens a file of its own mount.
 //
 // # Interrupts
