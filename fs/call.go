@@ -74,6 +74,13 @@ func (o *object) submitLocked(now objects.Time, k *call) objects.Finished {
 		}
 	}
 	done := o.impl.Submit(now, &k.Request)
+	switch {
+	case o.pollers == nil:
+	case k.Op == objects.Connect, k.Op == objects.Hangup:
+		o.reviewPollersLocked()
+	case k.handle != nil && k.reply != replyOpen:
+		o.actedLocked(k.handle, k)
+	}
 	if k.Parked() {
 		k.park()
 	}

@@ -30,6 +30,7 @@ func (f *FS) locked(o *object, change func(now objects.Time) objects.Finished) (
 	defer func() {
 		if !whole {
 			f.failParked(func(k *call) bool { return k.object == o })
+			f.tellBroken(o)
 		}
 	}()
 	o.lock()
@@ -52,6 +53,8 @@ func (f *FS) lockedBoth(x, y *object, change func(now objects.Time) (ofX, ofY ob
 	defer func() {
 		if !whole {
 			f.failParked(func(k *call) bool { return k.object == x || k.object == y })
+			f.tellBroken(x)
+			f.tellBroken(y)
 		}
 	}()
 	defer lockBoth(x, y)()
@@ -92,12 +95,20 @@ func (f *FS) breakLocked(o *object) {
 	now := f.now()
 	was := o.impl
 	o.broken = true
+	o.reviewPollersLocked()
 	if o.fresh != nil {
 		o.impl = o.fresh()
 		o.impl.Destroy(now)
 	}
 	defer func() { _ = recover() }() // what it was in the middle of may be anything
 	was.Destroy(now)
+}
+
+// tellBroken wakes whoever polls o, which is broken.
+func (f *FS) tellBroken(o *object) {
+	f.spawn("the telling of those who poll", func() {
+		f.withObject(o, func(objects.Time) (none objects.Finished) { return none })
+	})
 }
 
 // failParked answers those parked requests with EIO that of admits: what they wait for
@@ -146,32 +157,4 @@ func (o *object) afterCallLocked(out *outcome) {
 		o.last.store(o.impl.Held())
 	}
 	out.wake = o.wokenLocked()
-}
-
-// wokenLocked returns the handles whose readiness has grown since poll(2) was last told
-// of it, by the kernel's names for them, and those for which something has come
-// beside what was there: an edge, as pipe_write has it in Linux's fs/pipe.c. A handle
-// stays listed: an edge-triggered epoll(7) does not ask again before it is notified.
-// o.mu is held, after a call on o.impl.
-func (o *object) wokenLocked() []uint64 {
-	if len(o.polled) == 0 {
-		return nil
-	}
-	var kh []uint64
-	changed := o.impl.Held().Changed
-	for _, h := range o.polled {
-		events := o.impl.Ready(&h.Handle)
-		if events&^h.seen != 0 || events&(objects.In|objects.Pri) != 0 && changed != h.changed {
-			kh = append(kh, h.kh)
-		}
-		h.seen, h.changed = events, changed
-	}
-	return kh
-}
-
-// wake sends poll notifications. No lock is held.
-func (f *FS) wake(kh []uint64) {
-	for _, kh := range kh {
-		f.conn.NotifyPoll(kh)
-	}
 }

@@ -42,6 +42,7 @@ func (f *FS) setPolicy(o *object, name, value string) (errno syscall.Errno) {
 			return done
 		}
 		done, errno = o.impl.SetPolicy(now, name, value)
+		o.reviewPollersLocked()
 		return done
 	})
 	return errno

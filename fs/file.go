@@ -2,7 +2,6 @@ package fs
 
 import (
 	"bytes"
-	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -56,10 +55,11 @@ type handle struct {
 	kh   uint64 // the kernel's name for it in poll notifications
 
 	seen     objects.Events // what poll(2) was last told; guarded by object.mu
-	poll     bool           // listed in object.polled; guarded by object.mu
-	attached bool           // it uses the memory of a segment
-	flushes  bool           // FLUSH comes when a process closes it; guarded by object.mu
-	changed  objects.Time   // when what was there had changed last when poll(2) was told; guarded by object.mu
+	asks     objects.Events // what poll(2) has asked for; guarded by object.mu
+	links    [sides]pollLink
+	attached bool         // it uses the memory of a segment
+	flushes  bool         // FLUSH comes when a process closes it; guarded by object.mu
+	changed  objects.Time // when what was there had changed last when poll(2) was told; guarded by object.mu
 
 	opener  identity // of the process that has opened it
 	cost    int64    // the bytes that are kept for it, booked on opener
@@ -342,9 +342,9 @@ func (f *FS) close(h *handle) {
 	r := objects.Request{Op: objects.Close, Handle: &h.Handle, Tag: (*call)(nil)}
 	f.withObject(o, func(now objects.Time) objects.Finished {
 		h.vigil.end()
-		if h.poll {
-			i := slices.Index(o.polled, h)
-			o.polled = slices.Delete(o.polled, i, i+1)
+		h.unlistLocked()
+		if h.file.spec.stream { // the other end may be the last
+			o.reviewPollersLocked()
 		}
 		r.Killed = h.writer.broke()
 		h.writer.forget()
@@ -521,23 +521,6 @@ func (f *FS) ServePoll(c *fusedev.Conn, in *fusedev.PollIn) {
 		events = h.polledFor(in)
 	}
 	c.ReplyPoll(in.Unique, pollMask(events))
-}
-
-// polledFor returns the events that hold for h, and remembers that poll(2) was told.
-func (h *handle) polledFor(in *fusedev.PollIn) objects.Events {
-	o := h.file.object
-	o.lock()
-	defer o.mu.Unlock()
-	events := o.impl.Ready(&h.Handle)
-	if in.Flags&fusedev.PollScheduleNotify != 0 {
-		h.kh = in.Kh
-		if !h.poll {
-			h.poll = true
-			o.polled = append(o.polled, h)
-		}
-	}
-	h.seen, h.changed = events, o.impl.Held().Changed
-	return events
 }
 
 // pollMask adds the synonyms that poll(2) has for data of normal priority.

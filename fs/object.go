@@ -39,12 +39,12 @@ type object struct {
 	fs   *FS
 	last snapshot // what it held after the last call
 
-	mu     sync.Mutex // guards what follows, and serialises calls on impl
-	impl   objects.Object
-	fresh  func() objects.Object // makes an empty one of its kind
-	broken bool                  // impl stands for one that has panicked: EIO for whoever uses it
-	polled []*handle             // handles that poll(2) was asked about
-	clock  *clock                // nil unless something may come due
+	mu      sync.Mutex // guards what follows, and serialises calls on impl
+	impl    objects.Object
+	fresh   func() objects.Object // makes an empty one of its kind
+	broken  bool                  // impl stands for one that has panicked: EIO for whoever uses it
+	pollers *pollers              // nil until poll(2) asks
+	clock   *clock                // nil unless something may come due
 
 	atWork atomic.Bool // somebody is alone with the memory that it is
 
@@ -333,5 +333,8 @@ func (f *FS) bury(o *object) {
 
 // destroy ends o, which has left the tree: its waiters get EIDRM.
 func (f *FS) destroy(o *object) {
-	f.withObject(o, func(now objects.Time) objects.Finished { return o.impl.Destroy(now) })
+	f.withObject(o, func(now objects.Time) objects.Finished {
+		o.reviewPollersLocked()
+		return o.impl.Destroy(now)
+	})
 }

@@ -20,6 +20,9 @@ var receiversNames = []string{AnyReceiver: "any", SingleReceiver: "single", Pair
 // String is the policy's word.
 func (r Receivers) String() string { return receiversNames[r] }
 
+// Broadcasts reports whether everybody gets what is sent.
+func (b *Mailbox) Broadcasts() bool { return b.receiving == Broadcast }
+
 // receives reports whether h is a receiving endpoint.
 func (h *Handle) receives() bool {
 	return h.Reads && h.ReadOp != Peek && h.ReadOp != Receipt

@@ -1,0 +1,76 @@
+package tests
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+)
+
+// pollCrowd has n threads poll mb, each through an open file of its own, sends count
+// messages, and returns how many were received and how often somebody was woken.
+func pollCrowd(t *testing.T, mb *mailbox, n, count int, more ...string) (received, woken int) {
+	t.Helper()
+	c := run(t, append([]string{pollersBin, strconv.Itoa(n), strconv.Itoa(count), mb.receive}, more...)...)
+	if line := c.next(); line != "ready" {
+		t.Fatalf("pollers say %q, want ready", line)
+	}
+	for i := range count {
+		mb.put(fmt.Sprintf("m%d", i))
+	}
+	line := c.next()
+	if _, err := fmt.Sscanf(line, "%d received, %d woken", &received, &woken); err != nil {
+		t.Fatalf("pollers say %q: %v", line, err)
+	}
+	return received, woken
+}
+
+func TestMessageWakesAsManyPollersAsItCanServe(t *testing.T) {
+	m := mount(t)
+	mb := m.mailbox(t, directory, "box")
+	mb.set("capacity", "max")
+	const pollers, messages = 5000, 1000
+	received, woken := pollCrowd(t, mb, pollers, messages)
+	if received != messages {
+		t.Errorf("%d messages received, want %d", received, messages)
+	}
+	// All would be 5,000,000. On a machine that is slow to schedule them some of those told
+	// lose patience, and others are told beside them.
+	if woken > 10*messages {
+		t.Errorf("%d messages woke pollers %d times, want about as often", messages, woken)
+	}
+	t.Logf("%d messages woke %d pollers %d times", messages, pollers, woken)
+}
+
+func TestNothingStaysUnreadWhereThoseToldDoNotRead(t *testing.T) {
+	m := mount(t)
+	mb := m.mailbox(t, directory, "box")
+	mb.set("capacity", "max")
+	received, woken := pollCrowd(t, mb, 300, 100, "deaf")
+	if received != 100 {
+		t.Errorf("%d messages received, want 100", received)
+	}
+	t.Logf("woken %d times", woken)
+}
+
+func TestNothingStaysUnreadWhereThoseToldAreKilled(t *testing.T) {
+	inBothShapes(t, func(t *testing.T, mb *mailbox) {
+		var all []*client
+		for range 12 {
+			c := cli(t, "open "+mb.receive+" rdonly|nonblock", "poll in -1")
+			c.expect("ok")
+			c.asleep()
+			all = append(all, c)
+		}
+		mb.put("x")
+		// Everybody is told in the end, as nobody reads: some while others are killed.
+		for i, c := range all {
+			if i%3 == 0 {
+				c.kill()
+				continue
+			}
+			c.expect("in")
+			c.output()
+		}
+		mb.wantQueue("x")
+	})
+}
