@@ -121,7 +121,7 @@ func (h *handle) judge(thread uint32, files uint64) {
 	}
 	end := endingOf(thread)
 	o := h.file.object
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	if h.writer == w && (own || w.files == files && w.end == open) {
 		w.end = end
@@ -134,7 +134,7 @@ func (h *handle) lastWriter() *writer {
 	if o == nil {
 		return nil
 	}
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	if !h.flushes {
 		return nil
@@ -175,7 +175,7 @@ func (h *handle) uncertain() bool {
 	if o == nil {
 		return false
 	}
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	return h.writer != nil && h.writer.end == open
 }
