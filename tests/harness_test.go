@@ -22,7 +22,7 @@ import (
 const patience = 30 * time.Second
 
 // The programs TestMain builds.
-var ipcfsBin, cliBin, readinessBin, stormBin, crowdBin, segmentBin, incrementsBin, streamsBin, sharedBin, pollersBin string
+var ipcfsBin, cliBin, readinessBin, stormBin, crowdBin, segmentBin, incrementsBin, streamsBin, sharedBin, pollersBin, turnsBin string
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv(goClientEnv); job != "" {
@@ -70,7 +70,7 @@ func runTests(m *testing.M) int {
 	}
 	for name, path := range map[string]*string{
 		"ipccli": &cliBin, "readiness": &readinessBin, "storm": &stormBin, "crowd": &crowdBin, "segment": &segmentBin,
-		"increments": &incrementsBin, "streams": &streamsBin, "shared": &sharedBin, "pollers": &pollersBin,
+		"increments": &incrementsBin, "streams": &streamsBin, "shared": &sharedBin, "pollers": &pollersBin, "turns": &turnsBin,
 	} {
 		*path = filepath.Join(bin, name)
 		source := filepath.Join("testdata", "clients", name+".c")

@@ -107,7 +107,8 @@ type mount struct {
 	ready chan struct{} // closed when INIT has been answered
 	turn  chan struct{} // holds a token while no thread reads
 
-	holder  atomic.Pointer[slot]    // of the thread that handles a request and has the turn
+	holder  atomic.Pointer[slot] // of the thread that handles a request and has the turn
+	turns   turns
 	loops   [maxThreads]slot        // of each thread
 	current atomic.Pointer[Conn]    // the device to read from
 	devices atomic.Pointer[[]*Conn] // all; stored with mu held
@@ -215,6 +216,7 @@ func (c *Conn) Ready() <-chan struct{} { return c.ready }
 // until the file system is unmounted, then closes the descriptor.
 func (c *Conn) Serve(threads int) error {
 	defer func() {
+		c.turns.stop()
 		for _, d := range *c.devices.Load() {
 			unix.Close(d.dev)
 		}
@@ -368,7 +370,7 @@ func (c *Conn) loop(s *slot) error {
 			if slow(buf.data[:]) {
 				c.Yield()
 			}
-			d.handle(buf.data[:n])
+			d.handleInTurn(buf.data[:n])
 		}
 	}
 	return nil
@@ -606,6 +608,9 @@ func (c *Conn) Parked() []Parked {
 
 func (c *Conn) interrupt(own, unique uint64) {
 	p := c.waitingAs(unique)
+	if p == nil && c.interruptLate(unique) {
+		return
+	}
 	if p == nil {
 		// The kernel looks for the request where it was read, which we do not know.
 		for _, d := range *c.devices.Load() {

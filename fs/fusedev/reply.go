@@ -22,6 +22,10 @@ func (c *Conn) writev(hdr *fuse.OutHeader, p *byte, n int) syscall.Errno {
 		vecs = 1
 	}
 	hdr.Length = uint32(headerSize + n)
+	if c.turns.lates.Load() > 0 && hdr.Unique != 0 && c.turns.delay(hdr.Unique,
+		unsafe.Slice((*byte)(unsafe.Pointer(hdr)), headerSize), unsafe.Slice(p, n)) {
+		return 0
+	}
 	for {
 		_, _, errno := syscall.Syscall(syscall.SYS_WRITEV, uintptr(c.dev), uintptr(unsafe.Pointer(&iov)), vecs)
 		if errno != syscall.EINTR {
