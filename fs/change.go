@@ -73,11 +73,11 @@ func (f *FS) lockedBoth(x, y *object, change func(now objects.Time) (ofX, ofY ob
 
 // settle does what a call on an object has left to do. No lock is held.
 func (f *FS) settle(out outcome) {
-	f.finish(out.done)
-	f.wake(out.wake)
 	if out.forward != nil {
 		f.spawn("forwarding of dead letters", func() { f.forward(out.forward) })
 	}
+	f.finish(out.done)
+	f.wake(out.wake)
 }
 
 // look returns what read finds in o, which it does not change.
