@@ -14,7 +14,7 @@ import (
 // asks again is not waited for. The guarantee is that nobody sleeps for long while
 // there is something to read, or room to write: when one of those told has read and
 // left something, has closed its file or finds nothing, the next is told at once; when
-// it does nothing, others are after patience, twice as many each time.
+// it does nothing, others are after pollPatience, twice as many each time.
 //
 // Everybody is told of what everybody may get: a broadcast, a message to peek at,
 // something out of band, the end of the other side. The answer to a POLL is the truth
@@ -24,9 +24,9 @@ import (
 // listed, and has another edge coming when it has read until there was nothing, or when
 // something new comes and nobody sleeps.
 
-// patience is how long the others wait for those who were told: a few times what a process
+// pollPatience is how long the others wait for those who were told: a few times what a process
 // takes to be scheduled on a busy machine.
-const patience = 5 * time.Millisecond
+const pollPatience = 5 * time.Millisecond
 
 // Sides of a handle, which are waited for separately.
 const (
@@ -49,7 +49,7 @@ type pollers struct {
 
 	timer *time.Timer
 	armed bool
-	burst int // how many are told when patience ends
+	burst int // how many are told when pollPatience ends
 
 	review bool // more than data has changed: every handle is to be looked at
 }
@@ -303,7 +303,7 @@ func (o *object) reviewLocked(kh []uint64) []uint64 {
 	return kh
 }
 
-// armLocked has patience end for those who were told, if others sleep. o.mu is held.
+// armLocked has pollPatience end for those who were told, if others sleep. o.mu is held.
 func (o *object) armLocked(side int) {
 	p := o.pollers
 	if p.armed || p.told[side].n == 0 || p.asleep[side].n == 0 {
@@ -311,9 +311,9 @@ func (o *object) armLocked(side int) {
 	}
 	p.armed = true
 	if p.timer == nil {
-		p.timer = time.AfterFunc(patience, o.losePatience)
+		p.timer = time.AfterFunc(pollPatience, o.losePatience)
 	} else {
-		p.timer.Reset(patience)
+		p.timer.Reset(pollPatience)
 	}
 }
 
