@@ -35,7 +35,7 @@ func (o *object) beginAlone(e *errand) syscall.Errno {
 
 // tryAlone is beginAlone if nobody is alone with it, else what tells when to try again.
 func (o *object) tryAlone() (busy <-chan struct{}) {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	m := o.memory()
 	if m.alone != nil {
@@ -47,7 +47,7 @@ func (o *object) tryAlone() (busy <-chan struct{}) {
 }
 
 func (o *object) endAlone() {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	m := o.memory()
 	close(m.alone)
@@ -74,7 +74,7 @@ func (o *object) freezeAlone() syscall.Errno {
 	if errno := file.seal(unix.F_SEAL_WRITE); errno != 0 {
 		return errno
 	}
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	if m := o.memory(); m.file == file {
 		m.frozen = true
@@ -84,7 +84,7 @@ func (o *object) freezeAlone() syscall.Errno {
 
 // toFreeze returns the file to freeze, nil if there is nothing to do.
 func (o *object) toFreeze() (*memfd, syscall.Errno) {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	m := o.memory()
 	switch {
@@ -129,7 +129,7 @@ func (f *FS) thaw(o *object, e *errand) syscall.Errno {
 // toThaw returns the file to copy, nil if there is nothing to do, and what gives back what
 // is booked for the copy.
 func (o *object) toThaw() (from *memfd, once func(), errno syscall.Errno) {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	m, g := o.memory(), o.segment()
 	switch {
@@ -146,7 +146,7 @@ func (o *object) toThaw() (from *memfd, once func(), errno syscall.Errno) {
 
 // replace makes to the memory of o, which was from. EIDRM: it is not any more.
 func (o *object) replace(from, to *memfd, once func()) syscall.Errno {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	m := o.memory()
 	if m.file != from {
@@ -259,7 +259,7 @@ func (f *FS) inSteps(o *object, e *errand, op objects.Op, work func(file *memfd,
 
 // unsealed returns o's file if no seal forbids op.
 func (o *object) unsealed(op objects.Op) *memfd {
-	o.mu.Lock()
+	o.lock()
 	defer o.mu.Unlock()
 	m, g := o.memory(), o.segment()
 	if m.file == nil || op == objects.Resize && g.SealedShrink() || op == objects.Punch && g.SealedWrite() {
