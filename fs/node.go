@@ -240,7 +240,8 @@ func (n *node) unused() *object {
 		return nil
 	}
 	o := file.object
-	if o == nil || o.buried || !o.outlivesName() {
+	if o == nil || o.buried || !o.outlivesName() || file != o.file {
+		// A control file is not what it lives on for.
 		return nil
 	}
 	o.buried = true

@@ -161,9 +161,8 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 
 // ReceiveSegment takes the message of that number out of a mailbox and makes it the
 // memory of g, which is new and empty. A message that is a segment is not copied, and
-// keeps its seals; another is, unless g has its bytes already. ENOENT: it is not held;
-// EIDRM: g is destroyed; EDQUOT and ENOSPC: it cannot be booked on the owner of g, who is
-// to destroy it then.
+// keeps its seals; another is. ENOENT: it is not held; EIDRM: g is destroyed; EDQUOT and
+// ENOSPC: it cannot be booked on the owner of g, who is to destroy it then.
 func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, syscall.Errno) {
 	var done Finished
 	m := from.held.numbered(seq)
@@ -176,7 +175,7 @@ func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, 
 		if errno := g.unpack(m.memory()); errno != 0 {
 			return done, errno
 		}
-	case g.memory.Size() != int64(len(m.Data)):
+	default:
 		switch n, errno := g.write(m.Data, 0); {
 		case errno != 0:
 			return done, errno
