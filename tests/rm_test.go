@@ -84,12 +84,8 @@ func TestRmOfALinkedSegmentTakesAllItsNames(t *testing.T) {
 		}
 		return ""
 	})
-	user.resume()
-	if m.daemonStat(t)["passthrough"] == 1 {
-		user.expect("ok", "1") // the kernel has its memory, as that of a file after rm(1)
-	} else {
-		user.expect("ok", "EIDRM")
-	}
+	user.resume() // as after rm(1), it lives for its user
+	user.expect("ok", "1")
 	user.output()
 	eventually(t, func() string { return differs(m.daemonStat(t)["bytes"], 0) })
 }

@@ -379,10 +379,12 @@ func TestZeroCopyRespectsOwnersAndQuotas(t *testing.T) {
 		limit(fmt.Sprintf("user_bytes %d\\n", n))
 	}
 
-	// Who may not write to messages/ cannot send, who does not own the segment neither.
+	// Who may not write to messages/ and to send cannot send, who does not own the segment neither.
 	fresh(user, 8192)
 	doesAs(t, user, "rename "+segment+" "+queue+"/x", "EACCES")
 	does(t, "chmod "+queue+" 777", "ok")
+	doesAs(t, user, "rename "+segment+" "+queue+"/x", "EACCES")
+	does(t, "chmod "+jobs.file("send")+" 622", "ok")
 	doesAs(t, user, "rename "+segment+" "+queue+"/x", "ok", "stat "+queue+"/1", fmt.Sprintf("444 %d:%d 8192", user.Uid, user.Gid))
 	fresh(nil, 8192)
 	doesAs(t, user, "rename "+segment+" "+queue+"/x", "EPERM")
