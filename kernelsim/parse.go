@@ -123,7 +123,7 @@ func (p *parser) topLevel() {
 		return // what is wrong with it is known
 	}
 	if p.indent > 0 {
-		p.fail(p.indent+1, "unexpected indentation")
+		p.fail(p.tokens[0].column, "unexpected indentation")
 	}
 	t := p.name("a declaration")
 	switch t.text {
@@ -309,12 +309,13 @@ func (p *parser) block(outer int) []*statement {
 			if inner == 0 {
 				inner = p.indent
 			}
+			if len(p.tokens) == 0 {
+				return // what is wrong with it is known
+			}
 			if p.indent != inner {
-				p.fail(p.indent+1, "the indentation fits no line above")
+				p.fail(p.tokens[0].column, "the indentation fits no line above")
 			}
-			if len(p.tokens) > 0 {
-				body = append(body, p.statement())
-			}
+			body = append(body, p.statement())
 		})
 	}
 	if len(body) == 0 && len(p.errs) == 0 {

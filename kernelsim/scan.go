@@ -2,6 +2,7 @@ package kernelsim
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,9 +54,17 @@ func (p *parser) advance() bool {
 	return false
 }
 
+// maxLine is the most characters of a line. The parser and the interpreter recurse into
+// expressions, and into blocks by their indentation: this bounds their stacks. Expressions
+// that people write are shorter by far.
+const maxLine = 4096
+
 // scan splits the current line into tokens.
 func (p *parser) scan() {
 	runes := []rune(p.lines[p.at])
+	if len(runes) > maxLine {
+		p.fail(maxLine+1, "the line is longer than %d characters", maxLine)
+	}
 	for i := 0; i < len(runes); {
 		c, start := runes[i], i
 		emit := func(kind tokenKind, text string) {
@@ -91,6 +100,9 @@ func (p *parser) scan() {
 				scale, ok := map[string]objects.Time{"ns": 1, "us": Microsecond, "µs": Microsecond, "ms": Millisecond, "s": Second}[string(runes[unit:i])]
 				if !ok {
 					p.fail(unit+1, "%q is no unit of time: want ns, us, ms or s", string(runes[unit:i]))
+				}
+				if n > math.MaxInt64/int64(scale) {
+					p.fail(start+1, "%s is too long a time", t.text)
 				}
 				t.number *= int64(scale)
 			}

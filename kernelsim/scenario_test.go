@@ -53,6 +53,8 @@ func TestErrorsNameLineAndColumn(t *testing.T) {
 		{"odd indentation", "process p:\n    yield\n  yield\n", "x:3:3: the indentation fits no line above"},
 		{"open quote", "mailbox a\nprocess p:\n  send a \"x\n", "x:3:10: the text has no closing quote"},
 		{"bad unit", "process p:\n  sleep 5min\n", "x:2:10: \"min\" is no unit of time"},
+		{"too long a duration", "process p:\n  sleep 9223372036854775807s\n", "x:2:9: 9223372036854775807s is too long a time"},
+		{"odd indentation by tabs", "process p:\n\tyield\n\t\tyield\n", "x:3:3: the indentation fits no line above"},
 		{"no duration", "process p:\n  sleep 5\n", `x:2:9: expected a duration such as 5ms, found "5"`},
 		{"unknown process", "process p:\n  kill q\n", `x:2:8: unknown process "q"`},
 		{"break outside", "process p:\n  break\n", "x:2:3: break outside of a loop"},
