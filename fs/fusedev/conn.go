@@ -367,7 +367,7 @@ func (c *Conn) loop(s *slot) error {
 				go d.handle(req)
 				continue
 			}
-			if slow(buf.data[:]) {
+			if slow(buf.data[:n]) {
 				c.Yield()
 			}
 			d.handleInTurn(buf.data[:n])
@@ -394,7 +394,11 @@ const longHole = 4 << 20
 // may send a segment.
 func aside(req []byte) bool {
 	in := unsafe.Pointer(&req[0])
-	switch (*fuse.InHeader)(in).Opcode {
+	opcode := (*fuse.InHeader)(in).Opcode
+	if len(req) < shortest(opcode) {
+		return false
+	}
+	switch opcode {
 	case opSetattr:
 		s := (*fuse.SetAttrIn)(in)
 		return s.NodeId&SlowNode != 0 && s.Valid&fuse.FATTR_SIZE != 0
@@ -410,7 +414,11 @@ func aside(req []byte) bool {
 // slow reports whether the request may take long.
 func slow(req []byte) bool {
 	in := unsafe.Pointer(&req[0])
-	switch (*fuse.InHeader)(in).Opcode {
+	opcode := (*fuse.InHeader)(in).Opcode
+	if len(req) < shortest(opcode) {
+		return false
+	}
+	switch opcode {
 	case opRead:
 		return (*fuse.ReadIn)(in).Fh&SlowHandle != 0
 	case opWrite:
@@ -501,6 +509,14 @@ func shortest(opcode uint32) int {
 		return int(unsafe.Sizeof(fuse.LkIn{}))
 	case opIoctl:
 		return int(unsafe.Sizeof(fuse.IoctlIn{}))
+	case opGetxattr, opListxattr:
+		return int(unsafe.Sizeof(fuse.GetXAttrIn{}))
+	case opSetattr:
+		return int(unsafe.Sizeof(fuse.SetAttrIn{}))
+	case opFallocate:
+		return int(unsafe.Sizeof(fuse.FallocateIn{}))
+	case opRename, opRename2:
+		return int(unsafe.Offsetof(fuse.RenameIn{}.Newdir) + unsafe.Sizeof(fuse.RenameIn{}.Newdir)) // RENAME has no flags
 	}
 	return int(unsafe.Sizeof(fuse.InHeader{}))
 }
