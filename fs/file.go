@@ -21,9 +21,18 @@ type file struct {
 	locks  atomic.Pointer[fileLocks]
 }
 
-// attr shows what the object holds on its endpoints. Control files have no size, as
-// those of cgroupfs have none.
+// valueSize is the size in bytes that control files show, as those of sysfs do: theirs is
+// not known before they are read. The kernel takes a size of 0 for the end of the file
+// without asking us (filemap_splice_read, mm/filemap.c): sendfile(2) and splice(2) would
+// copy nothing.
+const valueSize = 4096
+
+// attr shows what the object holds on its endpoints. Texts that may be long have no size:
+// tail(1) looks for their end before it.
 func (e *file) attr(out *fuse.Attr) {
+	if e.spec.show != nil && e.spec.attr == nil && !e.spec.endpoint() {
+		out.Size = valueSize
+	}
 	if e.object == nil {
 		return
 	}
@@ -406,6 +415,14 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 		f.readPart(c, h, in)
 		return
 	}
+	if in.ReadFlags&fuse.READ_LOCKOWNER == 0 && !s.memory && !s.fixed {
+		// Every read(2) has a lock owner; a page fault has none. A private mapping
+		// cannot be refused, but it must not take messages (fs/fuse/file.c). Nor has
+		// sendfile(2) or splice(2) one: EINVAL makes programs read and write instead.
+		// What is fixed may be in the kernel's pages, other texts would grow old there.
+		c.Reply(in.Unique, syscall.EINVAL)
+		return
+	}
 	if s.read == 0 {
 		if errno := f.disowned(h); errno != 0 {
 			c.Reply(in.Unique, errno)
@@ -416,13 +433,6 @@ func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 			return
 		}
 		c.ReplyData(in.Unique, h.readText(f, in.Offset, in.Size))
-		return
-	}
-	if in.ReadFlags&fuse.READ_LOCKOWNER == 0 && !s.memory {
-		// Every read(2) has a lock owner; a page fault has none. A private mapping
-		// cannot be refused, but it must not take messages (fs/fuse/file.c). Nor has
-		// sendfile(2) or splice(2) one: EINVAL makes programs read and write instead.
-		c.Reply(in.Unique, syscall.EINVAL)
 		return
 	}
 	k := newCall(f, c, h, in.Unique, replyData)

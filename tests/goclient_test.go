@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ func goClient(job string, args []string) int {
 		"WriteFile":     goWriteFile,
 		"WriteTwice":    goWriteTwice,
 		"Copy":          goCopy,
+		"ServeCopy":     goServeCopy,
 		"Lease":         goLease,
 		"ReadDeadline":  goReadDeadline,
 		"WriteDeadline": goWriteDeadline,
@@ -95,6 +97,41 @@ func goCopy(args []string) error {
 	}
 	_, err = io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
 	return err
+}
+
+// goServeCopy sends a file through a TCP connection as io.Copy does, by sendfile(2), and
+// prints what arrives.
+func goServeCopy(args []string) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	to, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return err
+	}
+	from, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	arrived := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(os.Stdout, from)
+		arrived <- err
+	}()
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(to, f); err != nil {
+		return err
+	}
+	if err := to.Close(); err != nil {
+		return err
+	}
+	return <-arrived
 }
 
 func goWriteTwice(args []string) error {
