@@ -492,7 +492,7 @@ os.rmdir(JOBS)
 // Receivers that race for one message: one gets it, the others ENOENT. Senders of one segment likewise.
 func TestZeroCopyHandsOverToOne(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ segmentMode, m *mountpoint) {
-		const clients, rounds = 4, 100
+		const clients, rounds = 4, 40
 		m.as1("mkdir", m.path("mailboxes", "jobs")).run(t).prints("")
 		m.as1("truncate", "-s", "8192", m.path("segments", "0")).run(t).prints("")
 		var cs []*client
