@@ -37,7 +37,7 @@ func TestLawsFindBugsInTheSource(t *testing.T) {
 		{"urgent messages wait in line", "selector.go", "return outOfBand\n", "return 0\n"},
 		{"every topic is the same", "selector.go", "return m.Topic == s.Topic", "return m.Topic != \"\""},
 		{"the sender does not matter", "selector.go", "return m.Sender.Uid == s.Sender", "return true"},
-		{"messages do not expire", "expiry.go", "at == 0 || now < at {", "at >= 0 {"},
+		{"messages do not expire", "expiry.go", "b.dies(m); at == 0 || now < at {", "b.dies(m); at >= 0 {"},
 		{"only the first to expire does", "expiry.go", "\t\t\tb.watch(m)\n", ""},
 		{"messages expire too late", "expiry.go", "return m.Sent + b.ttl", "return m.Sent + b.ttl + b.ttl"},
 		{"a line has no end", "mailbox_framing.go", "return i + 1, true", "return i + 1, i > 3"},
