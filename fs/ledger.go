@@ -260,13 +260,6 @@ func (l *ledger) limits() amounts {
 	return l.max
 }
 
-// limitsUsers reports whether the bytes of a user have a limit.
-func (l *ledger) limitsUsers() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.maxEach.Bytes != objects.Unbounded
-}
-
 // total is what all users hold together.
 func (l *ledger) total() amounts {
 	l.mu.Lock()

@@ -53,7 +53,7 @@ func (t thread) standing() standing {
 func standingIn(stat []byte) standing {
 	// proc_pid_stat(5): the fields from the third on. The second is the command, in
 	// parentheses, which it may contain.
-	const state, flags, threads, signal = 3 - 3, 9 - 3, 20 - 3, 31 - 3
+	const state, flags, threads, signal = 0, 9 - 3, 20 - 3, 31 - 3
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) <= signal {
 		return standing{}
