@@ -20,7 +20,7 @@ BIN        := bin/ipcfs
 # A build asks git for the commit and fails where git refuses, in a tree of another user's say.
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(shell git rev-parse --verify -q HEAD >/dev/null 2>&1 && echo auto || echo false)
 LDFLAGS    = $(if $(VERSION),-X main.version=$(VERSION))
-TEST_FLAGS = -timeout 20m
+TEST_FLAGS = -timeout 40m
 
 .DEFAULT_GOAL := build
 .PHONY: build mount umount test bench storm sim explore install clean setup-go setup-fuse setup-test
