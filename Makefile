@@ -48,13 +48,15 @@ mount: setup-fuse build
 umount: build
 	@$(BIN) umount '$(IPC)'
 
-# Race detector first; then without it and on one processor, where other interleavings happen.
+# Packages with the race detector; the mount without it, and everything on one processor, where other
+# interleavings happen.
 test: setup-fuse setup-test setup-go
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt wants to change:" $$unformatted >&2; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	@skipped=$$(mktemp) && export IPCFS_TESTS_SKIPPED=$$skipped && trap 'rm -f $$skipped' EXIT && set -x && \
-		CGO_ENABLED=1 $(GO) test -race -count=1 $(TEST_FLAGS) ./... && \
+		CGO_ENABLED=1 $(GO) test -race -count=1 $(TEST_FLAGS) $$($(GO) list ./... | grep -v /tests) && \
+		$(GO) test -count=1 $(TEST_FLAGS) ./tests/... && \
 		GOMAXPROCS=1 $(GO) test -count=1 $(TEST_FLAGS) ./... && \
 		set +x && if [ -s $$skipped ]; then \
 			sort -u $$skipped -o $$skipped; \

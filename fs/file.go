@@ -60,6 +60,9 @@ type handle struct {
 	objects.Handle
 	file *file
 	node *node
+
+	// seeks is Seekable, for those who ask without the object's lock: a Close clears that.
+	seeks bool
 	fh   uint64
 	kh   uint64 // the kernel's name for it in poll notifications
 
@@ -179,6 +182,7 @@ func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
 		nonblock := flags&syscall.O_NONBLOCK != 0
 		h.EOF = e.spec.eof && !nonblock
 		h.Seekable = !h.Writes && !nonblock && !e.spec.memory && !e.spec.stream
+		h.seeks = h.Seekable
 		open |= fuse.FOPEN_PARALLEL_DIRECT_WRITES
 		if !h.Seekable {
 			// Without it a write on a read-write descriptor waits for a parked

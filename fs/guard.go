@@ -118,7 +118,7 @@ func newGuard(f *FS) *guard {
 // holdsLock reports whether the kernel holds a lock while k is parked: that of the
 // inode during a write, that of the file position during a read that can seek.
 func (k *call) holdsLock() bool {
-	return k.reply == replyWrite || k.reply == replyData && k.handle.Seekable
+	return k.reply == replyWrite || k.reply == replyData && k.handle.seeks
 }
 
 // begin notes that a request that holds a lock was parked, end that it was answered.

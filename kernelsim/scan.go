@@ -57,7 +57,7 @@ func (p *parser) advance() bool {
 // maxLine is the most characters of a line. The parser and the interpreter recurse into
 // expressions, and into blocks by their indentation: this bounds their stacks. Expressions
 // that people write are shorter by far.
-const maxLine = 4096
+const maxLine = 64 << 10
 
 // scan splits the current line into tokens.
 func (p *parser) scan() {

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"os"
 	"strconv"
 	"testing"
 )
@@ -8,6 +9,9 @@ import (
 // The kernel hands requests over first come, first served: a user with 32 processes would
 // have 32 of 33 turns, and each of theirs may be a megabyte long.
 func TestFloodOfOneUserLeavesTheOthersTheirTurns(t *testing.T) {
+	if os.Getenv("IPCFS_FAIRNESS") == "" {
+		t.Skip("measures time, on a machine that does nothing else: set IPCFS_FAIRNESS")
+	}
 	m := mount(t, "allow_other")
 	a, b := m.mailbox(t, flat, "a"), m.mailbox(t, flat, "b")
 	ping := run(t, turnsBin, "ping", a.path, b.path, "300")
