@@ -63,8 +63,8 @@ type handle struct {
 
 	// seeks is Seekable, for those who ask without the object's lock: a Close clears that.
 	seeks bool
-	fh   uint64
-	kh   uint64 // the kernel's name for it in poll notifications
+	fh    uint64
+	kh    uint64 // the kernel's name for it in poll notifications
 
 	seen     objects.Events // what poll(2) was last told; guarded by object.mu
 	asks     objects.Events // what poll(2) has asked for; guarded by object.mu
