@@ -1,8 +1,8 @@
 package kernelsim
 
 import (
-	"fmt"
 	"bytes"
+	"fmt"
 	"math/rand"
 	"strings"
 	"testing"
