@@ -44,7 +44,7 @@ var sideEvents = [...]objects.Events{reading: objects.In, writing: objects.Out}
 type pollers struct {
 	asleep [2]pollList // told last that there is nothing
 	told   [2]pollList // notified since, and not heard of again
-	awake  [2]pollList // have read, written or asked since, and found something
+	awake  [2]pollList // have read, written or asked since they were told, and found something
 	all    pollList    // side together
 
 	timer *time.Timer
@@ -106,6 +106,7 @@ func (h *handle) polledFor(in *fusedev.PollIn) objects.Events {
 	o.lock()
 	defer o.mu.Unlock()
 	events := o.impl.Ready(&h.Handle)
+	before := [...]*pollList{reading: h.links[reading].on, writing: h.links[writing].on}
 	if in.Flags&fusedev.PollScheduleNotify != 0 {
 		if o.pollers == nil {
 			o.pollers = &pollers{burst: 1}
@@ -124,7 +125,11 @@ func (h *handle) polledFor(in *fusedev.PollIn) objects.Events {
 			switch at := h.links[side].on; {
 			case at == nil, at == &o.pollers.told[side] && events&event != 0:
 			case events&event != 0:
-				o.pollers.awake[side].put(h, side)
+				// Who asks knows; an epoll(7) that was told otherwise before, and waits on the same
+				// open file, does not.
+				if before[side] != &o.pollers.asleep[side] {
+					o.pollers.awake[side].put(h, side)
+				}
 			case at != &o.pollers.asleep[side]:
 				o.pollers.asleep[side].put(h, side)
 			}
@@ -192,7 +197,9 @@ func (o *object) actedLocked(h *handle, k *call) {
 		return
 	}
 	if k.Errno != syscall.EAGAIN && o.impl.Ready(&h.Handle)&sideEvents[side] != 0 {
-		o.pollers.awake[side].put(h, side)
+		if h.links[side].on != &o.pollers.asleep[side] { // else somebody may sleep on h, and is told in turn
+			o.pollers.awake[side].put(h, side)
+		}
 	} else {
 		o.pollers.asleep[side].put(h, side)
 		h.seen &^= sideEvents[side]

@@ -517,7 +517,8 @@ os.unlink("mailboxes/done")
 }
 
 // poll, epoll and select tell the same of descriptors below 1024 and above: select(2) itself has no such limit, only
-// the FD_SETSIZE of the C library.
+// the FD_SETSIZE of the C library. An epoll tells of those that it was woken for: one message wakes as many as it
+// can be served to, and the others when those leave it.
 func TestReadinessOfThousandsOfDescriptors(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -552,7 +553,11 @@ print(ready(epoll, poll))
 print("waiting", flush=True)
 got = selected(fds) # waits for the message, and may see it on some descriptors only: those it looks at later
 want = {fd for fd in fds if fds[fd] == "b"}
-print(len(want), 0 < len(got) and got <= want, selected(fds) == want, *[s == want for s in ready(epoll, poll)])
+e, p = ready(epoll, poll)
+print(len(want), 0 < len(got) and got <= want, selected(fds) == want, p == want)
+while e != want:
+    assert e < want, e - want
+    e |= {fd for fd, ev in epoll.poll(-1, 5000) if ev & select.EPOLLIN}
 low, high = {fd for fd in fds if fd < 1024}, {fd for fd in fds if fd >= 1024}
 print(selected(low) == want & low, selected(high) == want & high, set(select.select(low, [], [], 0)[0]) == want & low)
 print(os.read(max(want), 10))
@@ -561,7 +566,7 @@ print(*[s == set() for s in ready(epoll, poll)], flush=True)
 	c.expect("True True", "(set(), set())", "waiting")
 	c.asleep()
 	does(t, "open "+b+" wronly", "ok", "write x", "1")
-	c.expect("1000 True True True True", "True True True", "b'x'", "True True")
+	c.expect("1000 True True True", "True True True", "b'x'", "True True")
 	c.output()
 	does(t, "unlink "+a, "ok", "unlink "+b, "ok")
 	m.atRest(t)

@@ -74,3 +74,21 @@ func TestNothingStaysUnreadWhereThoseToldAreKilled(t *testing.T) {
 		mb.wantQueue("x")
 	})
 }
+
+// Whoever waits is told, also when another has found the same open file ready without having been told.
+func TestAnEpollIsToldOfWhatSelectSawFirst(t *testing.T) {
+	inBothShapes(t, func(t *testing.T, mb *mailbox) {
+		c := run(t, "python3", "-c", `
+import os, select, sys
+first, second = [os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK) for _ in "12"]
+others, epoll = select.epoll(), select.epoll()
+others.register(first, select.EPOLLIN)
+epoll.register(second, select.EPOLLIN)
+os.write(os.open(sys.argv[2], os.O_WRONLY), b"x")
+print(select.select([second], [], [], 0)[0] == [second])
+print(epoll.poll() == [(second, select.EPOLLIN)])
+print(os.read(first, 10))
+`, mb.receive, mb.send)
+		c.prints("True\nTrue\nb'x'\n")
+	})
+}
