@@ -94,6 +94,12 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 		// for the number of bytes to come.
 		out.Size, out.Blocks = 0, 0
 	}
+	if file, ok := n.entry.(*file); ok && file.spec.lines != nil && in.Flags()&fuse.FUSE_GETATTR_FH != 0 {
+		// Only lseek(2) asks for an open file (fuse_lseek, fs/fuse/file.c). tail(1) goes
+		// to the end and looks for the last lines before it: a listing is longer than
+		// what it shows, and its end is not known.
+		out.Size, out.Blocks = 0, 0
+	}
 	switch n.entry.(type) {
 	case *staticDir, *kindDir:
 		out.SetTimeout(cacheTime)

@@ -27,10 +27,9 @@ type file struct {
 // copy nothing.
 const valueSize = 4096
 
-// attr shows what the object holds on its endpoints. Texts that may be long have no size:
-// tail(1) looks for their end before it.
+// attr shows what the object holds on its endpoints.
 func (e *file) attr(out *fuse.Attr) {
-	if e.spec.show != nil && e.spec.attr == nil && !e.spec.endpoint() {
+	if (e.spec.show != nil || e.spec.lines != nil) && e.spec.attr == nil && !e.spec.endpoint() {
 		out.Size = valueSize
 	}
 	if e.object == nil {
