@@ -78,6 +78,8 @@ type writer struct {
 	thread, pid uint32
 	files       uint64 // its table of descriptors, 0 if that is not known
 	pidfd       int    // 0: it could not be opened
+	fds         *descriptors
+	uid         uint32 // on whom the pidfd is booked
 	end         ending
 }
 
@@ -99,9 +101,16 @@ func (h *handle) noteWriter(thread uint32, files uint64) {
 	}
 	h.writer.forget()
 	h.writer = &writer{thread: thread, files: files, pid: leader(thread)}
-	if fd, err := unix.PidfdOpen(int(h.writer.pid), 0); err == nil {
-		h.writer.pidfd = fd
+	fds, uid := h.file.object.fs.fds, h.opener.Uid
+	if fds.take(uid) != 0 {
+		return // FLUSH tells of nearly all endings, and a closing is what is assumed
 	}
+	fd, err := unix.PidfdOpen(int(h.writer.pid), 0)
+	if err != nil {
+		fds.give(uid)
+		return
+	}
+	h.writer.pidfd, h.writer.fds, h.writer.uid = fd, fds, uid
 }
 
 // judge notes how thread, which waits for our answer, closes its copy of h: who is ended
@@ -165,6 +174,7 @@ func endingOf(thread uint32) ending {
 func (w *writer) forget() {
 	if w != nil && w.pidfd > 0 {
 		unix.Close(w.pidfd)
+		w.fds.give(w.uid)
 	}
 }
 

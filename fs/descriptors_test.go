@@ -41,3 +41,18 @@ func TestOneUserLeavesDescriptorsToTheOthers(t *testing.T) {
 		t.Errorf("%d descriptors of %v are in use at the end; want none", d.used, d.byUser)
 	}
 }
+
+func TestTheWatchOfAFramedWriterIsOnTheBooks(t *testing.T) {
+	f, _, h := flatMailbox(t)
+	h.opener.Uid = 1000
+	for files := range uint64(3) {
+		h.noteWriter(uint32(syscall.Getpid()), files)
+		if f.fds.used != 1 || f.fds.byUser[1000] != 1 {
+			t.Fatalf("%d descriptors of %v are booked for a writer; want one of its user's", f.fds.used, f.fds.byUser)
+		}
+	}
+	h.writer.forget()
+	if f.fds.used != 0 {
+		t.Errorf("%d descriptors are booked at the end; want none", f.fds.used)
+	}
+}

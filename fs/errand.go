@@ -10,6 +10,8 @@ import (
 // An errand is a request that takes long, and is carried out aside from the threads that
 // read requests, without a lock that others wait for. It can be interrupted.
 type errand struct {
+	fs     *FS
+	uid    uint32 // on whose books it is
 	conn   *fusedev.Conn
 	unique uint64
 	stop   chan struct{} // closed when it is to end with EINTR
@@ -17,9 +19,15 @@ type errand struct {
 	ended  sync.Once
 }
 
-// newErrand makes the request unique known to the Conn. The caller answers it after end.
-func newErrand(c *fusedev.Conn, unique uint64) *errand {
-	e := &errand{conn: c, unique: unique, stop: make(chan struct{})}
+// errandCost is the memory of an errand in bytes: as a parked request, and the stack of a
+// goroutine.
+const errandCost = 8 << 10
+
+// newErrand makes the request unique of uid known to the Conn. The caller answers it after
+// end. It is on the books, and never refused: see call.park.
+func (f *FS) newErrand(c *fusedev.Conn, unique uint64, uid uint32) *errand {
+	e := &errand{fs: f, uid: uid, conn: c, unique: unique, stop: make(chan struct{})}
+	f.ledger.adjust(uid, amounts{Kept: errandCost})
 	c.Park(unique, e)
 	return e
 }
@@ -28,12 +36,17 @@ func newErrand(c *fusedev.Conn, unique uint64) *errand {
 func (e *errand) Interrupt() { e.once.Do(func() { close(e.stop) }) }
 
 // end is called before the request is answered. Further calls do nothing.
-func (e *errand) end() { e.ended.Do(func() { e.conn.Unpark(e.unique) }) }
+func (e *errand) end() {
+	e.ended.Do(func() {
+		e.conn.Unpark(e.unique)
+		e.fs.ledger.adjust(e.uid, amounts{Kept: -errandCost})
+	})
+}
 
-// errandFor has do carry out the request unique, and answer it, in a goroutine of its
+// errandFor has do carry out the request unique of uid, and answer it, in a goroutine of its
 // own. A panic costs the one request an EIO.
-func (f *FS) errandFor(c *fusedev.Conn, unique uint64, do func(e *errand)) {
-	e := newErrand(c, unique)
+func (f *FS) errandFor(c *fusedev.Conn, unique uint64, uid uint32, do func(e *errand)) {
+	e := f.newErrand(c, unique, uid)
 	f.spawn("an errand", func() {
 		whole := false
 		defer func() {

@@ -236,7 +236,7 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 		return
 	case errno == later:
 		again := *in
-		f.errandFor(c, in.Unique, func(e *errand) {
+		f.errandFor(c, in.Unique, in.Uid, func(e *errand) {
 			if errno := f.readyMemory(k.object, again.Flags&syscall.O_ACCMODE != syscall.O_RDONLY, e); errno != 0 {
 				c.Reply(again.Unique, errno)
 				return
@@ -466,8 +466,12 @@ func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 	}
 	s := h.file.spec
 	if s.around != nil {
+		if len(data) > maxValue { // which is not to be kept meanwhile
+			c.Reply(in.Unique, syscall.EINVAL)
+			return
+		}
 		caller, n, value := h.callerFor(in.Caller), len(data), bytes.Clone(data)
-		f.errandFor(c, in.Unique, func(e *errand) {
+		f.errandFor(c, in.Unique, h.opener.Uid, func(e *errand) {
 			errno := s.around(f, h.file.object, trimValue(value), e, func() syscall.Errno { return f.set(h, caller, value) })
 			if errno == 0 && s.then != nil {
 				s.then(f, h.file.object)

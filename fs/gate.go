@@ -32,14 +32,17 @@ const lookTime = 50 * time.Millisecond
 // come. Only one that needs longer for an open(2) would see the ESTALE.
 const claimTime = time.Minute
 
+// claimCost is what a claim costs the daemon in bytes, with its place among an inode's.
+const claimCost = 256
+
 // A claim is a thread's to a node of its own. The one of thread 0 is everybody's outside
 // the PID namespace; it lasts until it is old, as nobody knows whose OPEN comes. FS.mu
 // guards it.
 type claim struct {
 	node  *node // that it was given, nil until it looks the name up
 	since time.Time
-	gate  *gate
-	turn  int // of the gate when it was sent
+	gate  *gate // on whose user's books it is
+	turn  int   // of the gate when it was sent
 }
 
 // beside is the turn of a thread that was sent without waiting for its own.
@@ -86,6 +89,8 @@ func (f *FS) enter(k *call, i *inode, c fuse.Caller) []*opening {
 	i.crowded = true
 	o := &opening{gate: g, conn: k.conn, unique: k.unique, thread: c.Pid}
 	g.waiting = append(g.waiting, o)
+	// Never refused, as other requests that wait: see call.park.
+	f.ledger.adjust(g.uid, amounts{Kept: parkedCost})
 	o.conn.Park(o.unique, o)
 	return g.admit()
 }
@@ -115,13 +120,24 @@ func (g *gate) admit() (sent []*opening) {
 
 // send makes o's thread one that gets a node of its own. f.mu is held.
 func (o *opening) send(turn int) {
-	i := o.gate.inode
+	g := o.gate
+	i := g.inode
 	o.sent = true
 	o.conn.Unpark(o.unique)
+	g.fs.ledger.adjust(g.uid, amounts{Kept: claimCost - parkedCost})
 	if i.claims == nil {
 		i.claims = make(map[uint32]*claim)
 	}
-	i.claims[o.thread] = &claim{since: time.Now(), gate: o.gate, turn: turn}
+	i.dropClaim(o.thread)
+	i.claims[o.thread] = &claim{since: time.Now(), gate: g, turn: turn}
+}
+
+// dropClaim ends the claim of thread, if it has one. f.mu is held.
+func (i *inode) dropClaim(thread uint32) {
+	if c := i.claims[thread]; c != nil {
+		delete(i.claims, thread)
+		c.gate.fs.ledger.adjust(c.gate.uid, amounts{Kept: -claimCost})
+	}
 }
 
 // answer makes the kernel look the name up once more. No lock is held.
@@ -158,7 +174,7 @@ func (i *inode) arrive(thread, uid uint32) []*opening {
 	if thread == 0 {
 		g = i.gates[uid]
 	} else {
-		delete(i.claims, thread)
+		i.dropClaim(thread)
 	}
 	if g == nil || thread != 0 && c.turn != g.turn {
 		return nil
@@ -182,7 +198,7 @@ func (g *gate) giveUp(now time.Time) []*opening {
 	}
 	for thread, c := range i.claims {
 		if c.gate == g && (now.Sub(c.since) > claimTime || thread != 0 && f.ended(thread)) {
-			delete(i.claims, thread)
+			i.dropClaim(thread)
 			if c.turn == g.turn && g.inside > 0 {
 				g.inside--
 			}

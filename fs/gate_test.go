@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"maps"
 	"os"
 	"syscall"
 	"testing"
@@ -107,6 +108,43 @@ func (c *crowded) quiet() {
 	if n := c.conn.Waiting(); n != 0 {
 		c.Errorf("%d requests are still parked", n)
 	}
+	c.booked(nil)
+}
+
+// booked fails unless each user has that on the books beside open files.
+func (c *crowded) booked(want map[uint32]int64) {
+	c.Helper()
+	got := make(map[uint32]int64)
+	c.f.ledger.mu.Lock()
+	for uid, held := range c.f.ledger.usedByUsers {
+		got[uid] = held.Kept
+	}
+	c.f.ledger.mu.Unlock()
+	for _, h := range c.f.handles {
+		got[h.opener.Uid] -= h.cost
+	}
+	maps.DeleteFunc(got, func(_ uint32, kept int64) bool { return kept == 0 })
+	if !maps.Equal(got, want) {
+		c.Errorf("at the gates users have %v on the books; want %v", got, want)
+	}
+}
+
+func TestWhoWaitsAtAGateIsOnTheBooks(t *testing.T) {
+	c := newCrowded(t)
+	c.waits(1000, true, 11, 12, 13)
+	c.waits(2000, true, 21)
+	c.booked(map[uint32]int64{1000: claimCost + 2*parkedCost, 2000: claimCost})
+	c.enters(11, 1000, 12)
+	c.booked(map[uint32]int64{1000: claimCost + parkedCost, 2000: claimCost})
+	c.f.mu.Lock()
+	o := c.file.gates[1000].waiting[0]
+	c.f.mu.Unlock()
+	o.Interrupt()
+	c.booked(map[uint32]int64{1000: 2 * claimCost, 2000: claimCost})
+	c.enters(13, 1000, 0)
+	c.enters(12, 1000, 0)
+	c.enters(21, 2000, 0)
+	c.quiet()
 }
 
 func TestWritersOfACrowdGoThroughTheGateInTurn(t *testing.T) {

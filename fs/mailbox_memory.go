@@ -18,7 +18,7 @@ import (
 // whose settings are no part of a message.
 func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) syscall.Errno {
 	who := f.identityOf(in.Caller)
-	e := newErrand(f.conn, in.Unique)
+	e := f.newErrand(f.conn, in.Unique, in.Uid)
 	defer e.end()
 	for {
 		out, o, errno := f.sendSegment(in, to, who, name, newName)

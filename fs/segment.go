@@ -162,7 +162,7 @@ func (f *FS) cutFor(o *object, in *fuse.SetAttrIn, size int64) syscall.Errno {
 	if o.held().Bytes-size <= quickly {
 		return 0
 	}
-	e := newErrand(f.conn, in.Unique)
+	e := f.newErrand(f.conn, in.Unique, in.Uid)
 	defer e.end()
 	return f.cut(o, size, e)
 }
@@ -196,7 +196,7 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 
 func (f *FS) allocate(o *object, op objects.Op, c objects.Caller, in *fuse.FallocateIn) syscall.Errno {
 	if op == objects.Punch && in.Length > quickly {
-		e := newErrand(f.conn, in.Unique)
+		e := f.newErrand(f.conn, in.Unique, in.Uid)
 		defer e.end()
 		if errno := f.punch(o, int64(in.Offset), int64(in.Length), e); errno != 0 {
 			return errno
