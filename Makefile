@@ -72,12 +72,12 @@ storm: setup-fuse setup-test setup-go
 	@IPCFS_STORM_SCALE=$(STORM_SCALE) $(GO) test ./tests -run StormLosesAndDoublesNothing -count=1 -timeout 2h -v
 
 sim: setup-go
-	$(GO) test ./kernelsim -count=1 $(TEST_FLAGS) -seeds 10000
+	$(GO) test ./kernelsim/laws -count=1 $(TEST_FLAGS) -seeds 10000
 
 # Whether the laws find deliberate bugs in the sources of objects is no part of this, nor of
-# make test, for its length: go test ./kernelsim -mutants
+# make test, for its length: go test ./kernelsim/laws -mutants
 explore: setup-go
-	$(GO) test ./kernelsim -run LawsHoldInEveryRun -count=1 $(TEST_FLAGS) -cases 10
+	$(GO) test ./kernelsim/laws -run LawsHoldInEveryRun -count=1 $(TEST_FLAGS) -cases 10
 
 install: build
 	install -D -m 755 $(BIN) '$(DESTDIR)$(PREFIX)/bin/ipcfs'

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"ipcfs/kernelsim/scenario"
 )
 
 func TestTheManualsExamplesDoWhatTheySay(t *testing.T) {
@@ -21,7 +23,7 @@ func TestTheManualsExamplesDoWhatTheySay(t *testing.T) {
 	for _, e := range examples {
 		source := e[1]
 		all.Write(source)
-		s, err := Parse("docs/scenarios.md", source)
+		s, err := scenario.Parse("docs/scenarios.md", source)
 		if err != nil {
 			t.Errorf("%v\nin\n%s", err, source)
 			continue
@@ -34,10 +36,7 @@ func TestTheManualsExamplesDoWhatTheySay(t *testing.T) {
 			}
 		})
 	}
-	var words []string
-	for _, v := range verbs {
-		words = append(append(words, v.word), v.labels...)
-	}
+	words := scenario.Words()
 	words = append(words, strings.Fields(`release open close set destroy try nonblock within atomic if else while forever
 		break repeat choose enter leave sleep yield kill signal print assert exit shared process daemon immune uid faults
 		kills signals always finally mailbox pipe semaphore segment messages bytes value waiting sent received dropped expired redelivered leased inside blocked exited

@@ -7,10 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ipcfs/kernelsim/scenario"
+	"ipcfs/kernelsim/scenarios"
+	"ipcfs/kernelsim/timeline"
 )
 
 func TestShippedScenariosDoWhatTheyExpect(t *testing.T) {
-	list := Shipped()
+	list := scenarios.All()
 	if len(list) < 12 {
 		t.Fatalf("%d scenarios", len(list))
 	}
@@ -93,11 +97,11 @@ func TestErrorsNameLineAndColumn(t *testing.T) {
 		{"bad order", "mailbox a order=lifo\n", `x:1:11: order cannot be "lifo"`},
 		{"number too big", "shared a = 99999999999999999999\n", "x:1:12: 99999999999999999999 is too big a number"},
 	} {
-		_, err := Parse("x", []byte(c.source))
+		_, err := scenario.Parse("x", []byte(c.source))
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: error\n\t%v\nwant\n\t%s", c.name, err, c.want)
 		}
-		var syntax *SyntaxError
+		var syntax *scenario.SyntaxError
 		if err != nil && !errors.As(err, &syntax) {
 			t.Errorf("%s: %T is no SyntaxError", c.name, err)
 		}
@@ -105,7 +109,7 @@ func TestErrorsNameLineAndColumn(t *testing.T) {
 }
 
 func TestEveryWrongLineIsReportedOnce(t *testing.T) {
-	_, err := Parse("x", []byte("mailbox a\nprocess p:\n  send b 1\n  repeat 2:\n    print y\n  sned a 2\nalways z\n"))
+	_, err := scenario.Parse("x", []byte("mailbox a\nprocess p:\n  send b 1\n  repeat 2:\n    print y\n  sned a 2\nalways z\n"))
 	got := strings.Split(err.Error(), "\n")
 	want := []string{"x:3:8:", "x:5:11:", "x:6:3:", "x:7:8:"}
 	if len(got) != len(want) {
@@ -121,7 +125,7 @@ func TestEveryWrongLineIsReportedOnce(t *testing.T) {
 // finds explores a scenario and returns the endings without histories.
 func finds(t *testing.T, source string) []string {
 	t.Helper()
-	s, err := Parse("x", []byte(source))
+	s, err := scenario.Parse("x", []byte(source))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +265,7 @@ process q:
 }
 
 func TestUnderFIFONobodyStarvesBehindPriorities(t *testing.T) {
-	source, _ := ShippedNamed("priority-starvation")
+	source, _ := scenarios.Named("priority-starvation")
 	fair := strings.Replace(strings.Replace(string(source), " order=priority", "", 1), "expect starvation", "", 1)
 	var out bytes.Buffer
 	if err := Simulate(&out, "x", []byte(fair), SimulateOptions{Explore: true}); err != nil || !strings.Contains(out.String(), "Searched everything") {
@@ -316,12 +320,12 @@ func TestRefusalOfWhatIsOpenFromTheStartIsAViolation(t *testing.T) {
 }
 
 func FuzzParseNeverPanics(f *testing.F) {
-	for _, s := range Shipped() {
+	for _, s := range scenarios.All() {
 		f.Add(s.Source)
 	}
 	f.Add([]byte("process p:\n\tif 1:\n\t\tyield\n\telse:\n\t\tyield\n"))
 	f.Fuzz(func(t *testing.T, source []byte) {
-		s, err := Parse("x", source)
+		s, err := scenario.Parse("x", source)
 		if (s == nil) == (err == nil) {
 			t.Fatalf("scenario %v, error %v", s, err)
 		}
@@ -329,14 +333,14 @@ func FuzzParseNeverPanics(f *testing.F) {
 }
 
 func TestJSONHasARowForEachStepAndTheOutcome(t *testing.T) {
-	source, _ := ShippedNamed("philosophers")
+	source, _ := scenarios.Named("philosophers")
 	var out bytes.Buffer
 	if err := Simulate(&out, "philosophers", source, SimulateOptions{Explore: true, JSON: true}); err != nil {
 		t.Fatal(err)
 	}
 	dec := json.NewDecoder(&out)
-	var rows []Row
-	var outcome Outcome
+	var rows []timeline.Row
+	var outcome scenario.Outcome
 	for {
 		var raw json.RawMessage
 		if dec.Decode(&raw) != nil {
@@ -348,7 +352,7 @@ func TestJSONHasARowForEachStepAndTheOutcome(t *testing.T) {
 			}
 			continue
 		}
-		var r Row
+		var r timeline.Row
 		if err := json.Unmarshal(raw, &r); err != nil {
 			t.Fatal(err)
 		}
@@ -368,13 +372,13 @@ func TestUnexpectedFindingIsAnError(t *testing.T) {
 	const source = "mailbox a\nprocess p:\n  receive a -> x\n"
 	var out bytes.Buffer
 	err := Simulate(&out, "x", []byte(source), SimulateOptions{Explore: true})
-	if !errors.Is(err, ErrFound) || !strings.Contains(out.String(), "p waits for ever in receive a") {
+	if !errors.Is(err, scenario.ErrFound) || !strings.Contains(out.String(), "p waits for ever in receive a") {
 		t.Errorf("error %v, output\n%s", err, &out)
 	}
 	if err := Simulate(&out, "x", []byte(source+"expect deadlock\n"), SimulateOptions{Explore: true}); err != nil {
 		t.Errorf("expected deadlock: %v", err)
 	}
-	if err := Simulate(&out, "x", []byte("process p:\n  yield\nexpect deadlock\n"), SimulateOptions{Explore: true}); !errors.Is(err, ErrFound) {
+	if err := Simulate(&out, "x", []byte("process p:\n  yield\nexpect deadlock\n"), SimulateOptions{Explore: true}); !errors.Is(err, scenario.ErrFound) {
 		t.Errorf("no deadlock: %v; want ErrFound", err)
 	}
 }

@@ -1,50 +1,16 @@
 package kernelsim
 
 import (
-	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
+
+	"ipcfs/kernelsim/explore"
+	"ipcfs/kernelsim/kernel"
+	"ipcfs/kernelsim/scenario"
+	"ipcfs/kernelsim/timeline"
 )
-
-//go:embed scenarios/*.ipc
-var shipped embed.FS
-
-// A ShippedScenario is one that comes with the program.
-type ShippedScenario struct {
-	Name   string
-	Title  string
-	Source []byte
-}
-
-// Shipped lists the scenarios that come with the program, by name.
-func Shipped() []ShippedScenario {
-	entries, err := shipped.ReadDir("scenarios")
-	if err != nil {
-		panic(err)
-	}
-	var list []ShippedScenario
-	for _, e := range entries {
-		source, err := shipped.ReadFile("scenarios/" + e.Name())
-		if err != nil {
-			panic(err)
-		}
-		s := ShippedScenario{Name: strings.TrimSuffix(e.Name(), ".ipc"), Source: source}
-		if parsed, err := Parse(e.Name(), source); err == nil {
-			s.Title = parsed.Title
-		}
-		list = append(list, s)
-	}
-	return list
-}
-
-// ShippedNamed is the source of the shipped scenario of that name.
-func ShippedNamed(name string) (source []byte, ok bool) {
-	source, err := shipped.ReadFile("scenarios/" + strings.TrimSuffix(name, ".ipc") + ".ipc")
-	return source, err == nil
-}
 
 // SimulateOptions say how Simulate runs a scenario. The zero value makes one run in which the processes take
 // turns and time passes only when nobody can run.
@@ -63,14 +29,10 @@ const (
 	DefaultSteps  = 1_000
 )
 
-// ErrFound is the cause of Simulate's error if the scenario did not do what it says
-// is to be expected. The details have been written.
-var ErrFound = errors.New("not what the scenario expects")
-
 // Simulate reads the scenario in source and writes what happens in it to w. The
 // error is of SyntaxErrors, of w, or wraps ErrFound.
 func Simulate(w io.Writer, file string, source []byte, o SimulateOptions) error {
-	s, err := Parse(file, source)
+	s, err := scenario.Parse(file, source)
 	if err != nil {
 		return err
 	}
@@ -81,34 +43,22 @@ func Simulate(w io.Writer, file string, source []byte, o SimulateOptions) error 
 		o.Steps = DefaultSteps
 	}
 	if o.Explore {
-		return s.explore(w, o)
+		return searched(s, w, o)
 	}
-	return s.once(w, o)
+	return once(s, w, o)
 }
 
-// An Outcome is how a run of a scenario ended.
-type Outcome struct {
-	Result   string  `json:"result"` // done, deadlock, starvation, violation, unfinished
-	Expected string  `json:"expected"`
-	Detail   string  `json:"detail,omitempty"`
-	Steps    int     `json:"steps"`
-	States   int     `json:"states,omitempty"`
-	Complete bool    `json:"complete,omitempty"`
-	Seed     *uint64 `json:"seed,omitempty"`
-	Schedule []int   `json:"schedule,omitempty"`
-}
-
-func (s *Scenario) once(w io.Writer, o SimulateOptions) error {
-	k, line := &Kernel{}, &Timeline{}
+func once(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
+	k, line := &kernel.Kernel{}, &timeline.Timeline{}
 	k.Watch = line.Add
-	m := s.start(k, false)
+	m := s.Start(k, false)
 	defer k.Shutdown()
-	chooser := FIFO
+	chooser := kernel.FIFO
 	if o.Seed != nil {
-		chooser, k.Asynchronous = Seeded(*o.Seed), true
+		chooser, k.Asynchronous = kernel.Seeded(*o.Seed), true
 	}
-	out := Outcome{Result: "done", Expected: s.Expect, Seed: o.Seed}
-	for k.steps < o.Steps {
+	out := scenario.Outcome{Result: "done", Expected: s.Expect, Seed: o.Seed}
+	for k.Steps() < o.Steps {
 		options := k.Options()
 		if len(options) == 0 {
 			break
@@ -120,71 +70,53 @@ func (s *Scenario) once(w io.Writer, o SimulateOptions) error {
 		k.Take(options[i])
 		line.After(k)
 	}
-	out.Steps = k.steps
+	out.Steps = k.Steps()
 	unfinished := len(k.Options()) > 0
 	switch err := k.Violation(); {
 	case err != nil:
-		out.Result, out.Detail = "violation", violationText(err)
+		out.Result, out.Detail = "violation", kernel.Cause(err).Error()
 	case unfinished:
 		out.Result, out.Detail = "unfinished", "the run goes on"
 	case len(k.Stuck()) > 0:
-		out.Result, out.Detail = "deadlock", describe(k.Stuck())
+		out.Result, out.Detail = "deadlock", explore.Describe(k.Stuck())
 	default:
 		if err := s.Finally(m); err != nil {
 			out.Result, out.Detail = "violation", err.Error()
 		}
 	}
-	return s.report(w, o, line, out)
+	return report(s, w, o, line, out)
 }
 
-func violationText(err error) string {
-	var v *Violation
-	if errors.As(err, &v) {
-		err = v.Err
-	}
-	return err.Error()
-}
-
-func (s *Scenario) explore(w io.Writer, o SimulateOptions) error {
-	x := s.search(o.States)
-	out := Outcome{Result: "done", Expected: s.Expect, States: x.States, Steps: x.Depth, Complete: x.Complete}
-	line := &Timeline{}
+func searched(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
+	x := search(s, o.States)
+	out := scenario.Outcome{Result: "done", Expected: s.Expect, States: x.States, Steps: x.Depth, Complete: x.Complete}
+	line := &timeline.Timeline{}
 	if f := x.Finding; f != nil {
-		out.Result, out.Detail = f.result(), violationText(f.Err)
+		out.Result, out.Detail = f.Result(), kernel.Cause(f.Err).Error()
 		out.Schedule, out.Steps = f.Schedule, len(f.Schedule)
-		k := &Kernel{Watch: line.Add, Asynchronous: true}
-		s.start(k, false)
+		k := &kernel.Kernel{Watch: line.Add, Asynchronous: true}
+		s.Start(k, false)
 		for _, i := range f.Schedule {
-			k.Take(k.relevant()[i])
+			k.Take(k.Relevant()[i])
 			line.After(k)
 		}
 		k.Shutdown()
 	}
-	return s.report(w, o, line, out)
+	return report(s, w, o, line, out)
 }
 
-// search explores the scenario.
-func (s *Scenario) search(states int) Exploration {
-	var m *machine
-	setup := func(k *Kernel) {
+// search explores a scenario.
+func search(s *scenario.Scenario, states int) explore.Exploration {
+	var m *scenario.Run
+	setup := func(k *kernel.Kernel) {
 		k.Asynchronous = true
-		m = s.start(k, false)
+		m = s.Start(k, false)
 	}
-	goals := Goals{Deadlock: true, Starvation: true, End: func(*Kernel) error { return s.Finally(m) }}
-	return Explore(setup, goals, Bounds{States: states})
+	goals := explore.Goals{Deadlock: true, Starvation: true, End: func(*kernel.Kernel) error { return s.Finally(m) }}
+	return explore.Explore(setup, goals, explore.Bounds{States: states})
 }
 
-func (f *Finding) result() string {
-	switch {
-	case f.Deadlock:
-		return "deadlock"
-	case f.Starved != 0:
-		return "starvation"
-	}
-	return "violation"
-}
-
-func (s *Scenario) report(w io.Writer, o SimulateOptions, line *Timeline, out Outcome) error {
+func report(s *scenario.Scenario, w io.Writer, o SimulateOptions, line *timeline.Timeline, out scenario.Outcome) error {
 	var err error
 	if o.SVG {
 		err = line.SVG(w, s.Title)
@@ -199,7 +131,7 @@ func (s *Scenario) report(w io.Writer, o SimulateOptions, line *Timeline, out Ou
 			fmt.Fprintln(w, s.Title)
 		}
 		if err = line.Text(w); err == nil {
-			_, err = fmt.Fprintln(w, s.summary(o, out))
+			_, err = fmt.Fprintln(w, summary(s, o, out))
 		}
 	}
 	if err != nil {
@@ -208,35 +140,17 @@ func (s *Scenario) report(w io.Writer, o SimulateOptions, line *Timeline, out Ou
 	return s.Judge(out, o.Explore)
 }
 
-// Judge returns an error that wraps ErrFound if out is not what the scenario expects.
-// A single run need not find what an exploration finds.
-func (s *Scenario) Judge(out Outcome, explored bool) error {
-	switch out.Result {
-	case "done":
-		if s.Expect == "" || !explored {
-			return nil
-		}
-	case "unfinished", s.Expect:
-		return nil
-	}
-	want := s.Expect
-	if want == "" {
-		want = "nothing wrong"
-	}
-	return fmt.Errorf("%s: found %s; want %s: %w", s.File, out.Result, want, ErrFound)
-}
-
-func (s *Scenario) summary(o SimulateOptions, out Outcome) string {
+func summary(s *scenario.Scenario, o SimulateOptions, out scenario.Outcome) string {
 	var b strings.Builder
 	switch out.Result {
 	case "done":
 		if !o.Explore {
-			b.WriteString("Done after " + plural(out.Steps, "step") + ".")
+			b.WriteString("Done after " + kernel.Counted(out.Steps, "step") + ".")
 		} else {
 			b.WriteString("No deadlock, no starvation, nothing violated.")
 		}
 	case "unfinished":
-		fmt.Fprintf(&b, "Stopped after %s: %s.", plural(out.Steps, "step"), out.Detail)
+		fmt.Fprintf(&b, "Stopped after %s: %s.", kernel.Counted(out.Steps, "step"), out.Detail)
 	default:
 		how := ""
 		if o.Explore {
@@ -250,7 +164,7 @@ func (s *Scenario) summary(o SimulateOptions, out Outcome) string {
 			detail = strings.TrimPrefix(detail, "deadlock: ")
 		}
 		detail = strings.TrimPrefix(detail, "starvation: ")
-		fmt.Fprintf(&b, "%s after %s%s: %s.", strings.ToUpper(out.Result[:1])+out.Result[1:], plural(out.Steps, "step"), how, detail)
+		fmt.Fprintf(&b, "%s after %s%s: %s.", strings.ToUpper(out.Result[:1])+out.Result[1:], kernel.Counted(out.Steps, "step"), how, detail)
 	}
 	if o.Explore {
 		if out.Complete {
@@ -260,13 +174,13 @@ func (s *Scenario) summary(o SimulateOptions, out Outcome) string {
 		} else {
 			fmt.Fprintf(&b, "\nSearched %d states", out.States)
 		}
-		if f := s.faults; f != (Faults{}) {
+		if f := s.Faults(); f != (kernel.Faults{}) {
 			var faults []string
 			if f.Kills > 0 {
-				faults = append(faults, plural(f.Kills, "kill"))
+				faults = append(faults, kernel.Counted(f.Kills, "kill"))
 			}
 			if f.Signals > 0 {
-				faults = append(faults, plural(f.Signals, "signal"))
+				faults = append(faults, kernel.Counted(f.Signals, "signal"))
 			}
 			b.WriteString(", with up to " + strings.Join(faults, " and ") + " at any point")
 		}
@@ -276,11 +190,4 @@ func (s *Scenario) summary(o SimulateOptions, out Outcome) string {
 		fmt.Fprintf(&b, "\nSeed %d.", *out.Seed)
 	}
 	return b.String()
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -6,10 +6,12 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"ipcfs/kernelsim/scenarios"
 )
 
 func TestSVGIsWellFormedAndShowsWhoWaits(t *testing.T) {
-	for _, s := range Shipped() {
+	for _, s := range scenarios.All() {
 		var out bytes.Buffer
 		if err := Simulate(&out, s.Name, s.Source, SimulateOptions{Explore: true, States: 2000, SVG: true}); err != nil && !strings.Contains(err.Error(), "found done") {
 			t.Fatalf("%s: %v", s.Name, err)

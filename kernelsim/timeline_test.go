@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
+
+	"ipcfs/kernelsim/scenarios"
+	"ipcfs/kernelsim/timeline"
 )
 
 func TestEachStepOfATimelineShowsEverythingOnce(t *testing.T) {
-	for _, s := range Shipped() {
+	for _, s := range scenarios.All() {
 		for _, explore := range []bool{false, true} {
 			var out bytes.Buffer
 			// What the scenario finds is not what is looked at.
 			_ = Simulate(&out, s.Name, s.Source, SimulateOptions{JSON: true, Explore: explore, States: 1000})
 			last := 0
 			for line := range bytes.Lines(out.Bytes()) {
-				var row Row
+				var row timeline.Row
 				if err := json.Unmarshal(line, &row); err != nil {
 					t.Fatalf("%s: %v in %s", s.Name, err, line)
 				}

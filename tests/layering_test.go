@@ -23,13 +23,24 @@ type layer struct {
 	never    []string // of the standard library directly; of the module by way of others, too
 }
 
+// timeless is what no simulation may import: what reads a clock, and the mount.
+var timeless = []string{"time", "sync", "sync/atomic", "os", "context", "ipcfs/fs/"}
+
 // layers is the table of the architecture: a path that ends in a slash stands for all below it. A package without a row
 // is an error: give it one.
 var layers = []layer{
 	{"ipcfs/objects", nil, []string{"time", "sync", "sync/atomic", "os", "context", "math/rand", "math/rand/v2"}},
-	{"ipcfs/kernelsim/", []string{"ipcfs/objects", "ipcfs/kernelsim/"}, []string{"ipcfs/fs/"}},
+	{"ipcfs/kernelsim/kernel", []string{"ipcfs/objects/"}, timeless},
+	{"ipcfs/kernelsim/explore", []string{"ipcfs/kernelsim/kernel"}, timeless},
+	{"ipcfs/kernelsim/laws", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
+	{"ipcfs/kernelsim/timeline", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
+	{"ipcfs/kernelsim/cost", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
+	{"ipcfs/kernelsim/scenario", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel", "ipcfs/kernelsim/explore", "ipcfs/kernelsim/laws"}, timeless},
+	{"ipcfs/kernelsim/scenarios", []string{"ipcfs/kernelsim/scenario"}, timeless},
+	{"ipcfs/kernelsim/live", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel", "ipcfs/kernelsim/scenario", "ipcfs/kernelsim/timeline"}, []string{"ipcfs/fs/"}},
+	{"ipcfs/kernelsim", []string{"ipcfs/objects/", "ipcfs/kernelsim/"}, timeless},
 	{"ipcfs/fs/fusedev", []string{goFUSE, xSys}, nil},
-	{"ipcfs/fs", []string{"ipcfs/objects", "ipcfs/fs/fusedev", goFUSE, xSys}, []string{"ipcfs/kernelsim/"}},
+	{"ipcfs/fs", []string{"ipcfs/objects/", "ipcfs/fs/fusedev", goFUSE, xSys}, []string{"ipcfs/kernelsim/"}},
 	{"ipcfs/cmd/", []string{""}, nil},
 	{"ipcfs/tests/", []string{""}, nil},
 }

@@ -16,18 +16,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/scenario"
 	"ipcfs/objects"
 )
 
 // native is a place with objects of the kernel's own.
 type native struct {
 	name     string
-	declared []kernelsim.Declaration
+	declared []scenario.Declaration
 	where    nativeAddress
 	held     []int
 
-	files map[kernelsim.End]int // of a process
+	files map[scenario.End]int // of a process
 	holds map[int]int
 }
 
@@ -36,7 +36,7 @@ type nativeAddress struct {
 	Objects []string // paths, names of queues, ids of semaphores
 }
 
-func newNative(t testing.TB, name string, s *kernelsim.Scenario) (*native, error) {
+func newNative(t testing.TB, name string, s *scenario.Scenario) (*native, error) {
 	n := &native{name: name, declared: s.Declarations()}
 	dir := t.TempDir()
 	n.where.Shared = filepath.Join(dir, "shared")
@@ -207,8 +207,8 @@ func (n *native) Parked(pids []int) (map[int]bool, error) {
 	return parked, nil
 }
 
-func (n *native) Open(ends []kernelsim.End) error {
-	n.files, n.holds = map[kernelsim.End]int{}, map[int]int{}
+func (n *native) Open(ends []scenario.End) error {
+	n.files, n.holds = map[scenario.End]int{}, map[int]int{}
 	for _, e := range ends {
 		var fd int
 		var err error
@@ -230,7 +230,7 @@ func (n *native) Open(ends []kernelsim.End) error {
 	return nil
 }
 
-func (n *native) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
+func (n *native) Do(o scenario.Operation) ([]byte, syscall.Errno) {
 	if n.name == sysvName {
 		return nil, n.semop(o)
 	}
@@ -261,7 +261,7 @@ func (n *native) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
 
 func (n *native) Close(object int, held bool) {
 	for ; n.holds[object] > 0; n.holds[object]-- {
-		_ = n.semop(kernelsim.Operation{Op: objects.Release, End: kernelsim.End{Object: object}})
+		_ = n.semop(scenario.Operation{Op: objects.Release, End: scenario.End{Object: object}})
 	}
 	if held {
 		return
@@ -293,7 +293,7 @@ const (
 
 // semop carries out a Wait, Post, Hold or Release. semop(2): an operation with
 // SEM_UNDO is undone when the process ends, which is what a hold is.
-func (n *native) semop(o kernelsim.Operation) syscall.Errno {
+func (n *native) semop(o scenario.Operation) syscall.Errno {
 	op := struct {
 		number uint16
 		by     int16
@@ -345,7 +345,7 @@ func mqOpen(name string, flags int, attr *mqAttr) (int, error) {
 	return int(fd), nil
 }
 
-func mqTransfer(fd int, o kernelsim.Operation) ([]byte, syscall.Errno) {
+func mqTransfer(fd int, o scenario.Operation) ([]byte, syscall.Errno) {
 	var deadline *syscall.Timespec
 	if o.Within > 0 {
 		t := syscall.NsecToTimespec(time.Now().Add(time.Duration(o.Within)).UnixNano())

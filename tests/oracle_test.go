@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"ipcfs/kernelsim"
 	"ipcfs/kernelsim/live"
+	"ipcfs/kernelsim/scenario"
 )
 
 // The kernel is the oracle: small scripts run in the simulator, through all their
@@ -32,15 +32,15 @@ func TestWhatHappensForRealIsWhatTheSimulationAllows(t *testing.T) {
 	for _, c := range scripts {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s, err := kernelsim.Parse("script", []byte(c.source))
+			s, err := scenario.Parse("script", []byte(c.source))
 			if err != nil {
 				t.Fatal(err)
 			}
-			allowed := endings(t, s, true, kernelsim.Ending.String)
+			allowed := endings(t, s, true, scenario.Ending.String)
 			if strings.Contains(c.source, "from 0") {
 				needRoot(t) // the user of the simulation
 			}
-			check := func(where string, e kernelsim.Ending) {
+			check := func(where string, e scenario.Ending) {
 				t.Helper()
 				if !slices.Contains(allowed, e.String()) {
 					t.Errorf("on %s:\n%s\nwhich is none of these %d:\n%s", where, e, len(allowed), strings.Join(allowed, "\n"))
@@ -65,11 +65,11 @@ func TestWhatHappensForRealIsWhatTheSimulationAllows(t *testing.T) {
 }
 
 func TestOracleKnowsAWrongEnding(t *testing.T) {
-	s, err := kernelsim.Parse("script", []byte(scripts[0].source))
+	s, err := scenario.Parse("script", []byte(scripts[0].source))
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := endings(t, s, true, kernelsim.Ending.String)
+	all := endings(t, s, true, scenario.Ending.String)
 	if len(all) != 1 {
 		t.Fatalf("endings\n%s\nwant one", strings.Join(all, "\n"))
 	}
@@ -80,7 +80,7 @@ func TestOracleKnowsAWrongEnding(t *testing.T) {
 }
 
 // runNative runs s by a mechanism of the kernel's.
-func runNative(t testing.TB, name string, s *kernelsim.Scenario, source []byte) kernelsim.Ending {
+func runNative(t testing.TB, name string, s *scenario.Scenario, source []byte) scenario.Ending {
 	t.Helper()
 	place, err := newNative(t, name, s)
 	if err != nil {
@@ -108,7 +108,7 @@ func init() {
 	if len(os.Args) == 2 && os.Args[1] == oracleProcess {
 		places := map[string]live.Find{}
 		for _, name := range []string{fifoName, mqueueName, sysvName} {
-			places[name] = func(at json.RawMessage, s *kernelsim.Scenario) (live.Place, error) {
+			places[name] = func(at json.RawMessage, s *scenario.Scenario) (live.Place, error) {
 				n := &native{name: name, declared: s.Declarations()}
 				return n, json.Unmarshal(at, &n.where)
 			}

@@ -14,12 +14,15 @@ import (
 	"time"
 
 	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/cost"
+	"ipcfs/kernelsim/scenario"
+	"ipcfs/kernelsim/scenarios"
 )
 
 // An outcome is the last line of what "ipcfs simulate --on DIR --json" prints.
 type outcome struct {
 	Result string
-	Ending kernelsim.Ending
+	Ending scenario.Ending
 }
 
 // simulateOn runs a scenario with real processes on the mount.
@@ -40,7 +43,7 @@ func (m *mountpoint) simulateOn(t testing.TB, source []byte, arg ...string) (o o
 }
 
 // endings are the ways in which the exploration has the scenario end.
-func endings(t testing.TB, s *kernelsim.Scenario, histories bool, text func(kernelsim.Ending) string) []string {
+func endings(t testing.TB, s *scenario.Scenario, histories bool, text func(scenario.Ending) string) []string {
 	t.Helper()
 	all, complete := s.Endings(kernelsim.DefaultStates, histories)
 	if !complete {
@@ -67,14 +70,14 @@ func TestShippedScenariosEndOnARealMountAsExplorationAllows(t *testing.T) {
 	m := mount(t)
 	t.Cleanup(func() { m.leavesNothing(t) })
 	t.Run("each", func(t *testing.T) {
-		for _, shipped := range kernelsim.Shipped() {
+		for _, shipped := range scenarios.All() {
 			t.Run(shipped.Name, func(t *testing.T) {
 				t.Parallel()
-				s, err := kernelsim.Parse(shipped.Name, shipped.Source)
+				s, err := scenario.Parse(shipped.Name, shipped.Source)
 				if err != nil {
 					t.Fatal(err)
 				}
-				allowed := endings(t, s, false, kernelsim.Ending.Short)
+				allowed := endings(t, s, false, scenario.Ending.Short)
 				run := func(arg ...string) {
 					t.Helper()
 					bound := patience
@@ -142,11 +145,11 @@ func TestRealRunsReportWhatIsWrong(t *testing.T) {
 			if status != c.status || o.Ending.Short() != c.want {
 				t.Errorf("status %d, %s; want %d, %s\n%s", status, o.Ending.Short(), c.status, c.want, output)
 			}
-			s, err := kernelsim.Parse(c.name, []byte(c.source))
+			s, err := scenario.Parse(c.name, []byte(c.source))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if allowed := endings(t, s, false, kernelsim.Ending.Short); !slices.Contains(allowed, o.Ending.Short()) {
+			if allowed := endings(t, s, false, scenario.Ending.Short); !slices.Contains(allowed, o.Ending.Short()) {
 				t.Errorf("%s is none of\n%s", o.Ending.Short(), strings.Join(allowed, "\n"))
 			}
 			m.leavesNothing(t)
@@ -297,7 +300,7 @@ sys.stdin.readline()
 	after := m.io(t)
 	client.resume()
 
-	mailbox, ok := kernelsim.MechanismNamed("ipcfs mailbox")
+	mailbox, ok := cost.MechanismNamed("ipcfs mailbox")
 	if !ok {
 		t.Fatal("no mechanism ipcfs mailbox")
 	}

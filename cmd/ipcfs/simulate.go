@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/cost"
 	"ipcfs/kernelsim/live"
+	"ipcfs/kernelsim/scenarios"
 )
 
 func simulateCommand() *cobra.Command {
@@ -51,7 +53,7 @@ is 1 if the outcome is not what the scenario expects.`,
 			case calibrated:
 				return calibrate(w, on)
 			case costs:
-				return kernelsim.WriteCosts(w)
+				return cost.WriteCosts(w)
 			}
 			file, text, err := readScenario(args[0], cmd.InOrStdin())
 			if err != nil {
@@ -101,7 +103,7 @@ func readScenario(name string, stdin io.Reader) (file string, text []byte, err e
 	}
 	text, err = os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		if shipped, ok := kernelsim.ShippedNamed(name); ok {
+		if shipped, ok := scenarios.Named(name); ok {
 			return name, shipped, nil
 		}
 		err = fmt.Errorf("simulate: %s: no such file, and no scenario of that name comes with the program: --list names them", name)
@@ -114,7 +116,7 @@ func completeScenarios(_ *cobra.Command, args []string, _ string) (names []strin
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	for _, s := range kernelsim.Shipped() {
+	for _, s := range scenarios.All() {
 		names = append(names, s.Name+"\t"+s.Title)
 	}
 	return names, cobra.ShellCompDirectiveDefault
@@ -122,7 +124,7 @@ func completeScenarios(_ *cobra.Command, args []string, _ string) (names []strin
 
 func listScenarios(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, s := range kernelsim.Shipped() {
+	for _, s := range scenarios.All() {
 		fmt.Fprintf(t, "%s\t%s\n", s.Name, s.Title)
 	}
 	return t.Flush()

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/cost"
 )
 
 // Measurements are medians over rounds, in which all candidates take turns: whatever
@@ -75,7 +75,7 @@ func (t times) fit(name string, least int) (fixed, each float64) {
 			sizes, took = append(sizes, n), append(took, ns)
 		}
 	}
-	return kernelsim.Fit(sizes, took)
+	return cost.Fit(sizes, took)
 }
 
 // fitted are the sizes of the messages that costs by the byte are calibrated with. None
@@ -115,12 +115,12 @@ func (b *bench) events() []candidate {
 }
 
 // rates are what events cost, from what was measured of them.
-func (t times) rates(pageSize int) kernelsim.Rates {
+func (t times) rates(pageSize int) cost.Rates {
 	pages := float64(maxMeasured / pageSize)
-	r := kernelsim.Rates{Crossing: t["crossing"][0]}
+	r := cost.Rates{Crossing: t["crossing"][0]}
 	r.Switch = max(0, t["round trip"][0]-4*r.Crossing) / 2
 	r.Queue = t["queued"][1] / 2
-	long, longByte := t.fit("queued", kernelsim.LongMessage)
+	long, longByte := t.fit("queued", cost.LongMessage)
 	r.Long, r.CopyByte = max(0, long/2-r.Queue), longByte/2
 	one, all := t["mappings"][pageSize]/2, t["mappings"][maxMeasured]/2
 	r.Page = max(0, all-one) / (pages - 1)
@@ -138,7 +138,7 @@ func (t times) rates(pageSize int) kernelsim.Rates {
 
 // A way is a mechanism that is predicted and measured.
 type way struct {
-	kernelsim.Mechanism
+	cost.Mechanism
 	do  func(n int) error
 	max int // the longest message
 
@@ -160,8 +160,8 @@ func (b *bench) ways() []*way {
 	return all
 }
 
-func mechanism(name string) kernelsim.Mechanism {
-	m, ok := kernelsim.MechanismNamed(name)
+func mechanism(name string) cost.Mechanism {
+	m, ok := cost.MechanismNamed(name)
 	if !ok {
 		panic("no mechanism " + name)
 	}
@@ -206,13 +206,13 @@ func calibrate(w io.Writer, dir string) error {
 	return writeBreakEvens(w, rates, ways)
 }
 
-func writeRates(w io.Writer, r kernelsim.Rates, mount bool) {
+func writeRates(w io.Writer, r cost.Rates, mount bool) {
 	line := func(what string, ns float64) { fmt.Fprintf(w, "  %-48s %8.0f ns\n", what, ns) }
 	fmt.Fprintf(w, "On this machine, medians of %d runs:\n", calibrationRounds)
 	line("crossing into the kernel and back", r.Crossing)
 	line("switch to another thread", r.Switch)
 	line("short message into a kernel queue, or out of it", r.Queue)
-	line(fmt.Sprintf("the same, from %d bytes on, besides", kernelsim.LongMessage), r.Long)
+	line(fmt.Sprintf("the same, from %d bytes on, besides", cost.LongMessage), r.Long)
 	line("copy of 4096 bytes there", r.CopyByte*4096)
 	line("mapping and unmapping", r.Map)
 	line("first touch of a mapped page", r.Page)
@@ -263,7 +263,7 @@ var choices = [][2]string{
 }
 
 // writeBreakEvens writes from which size on not to copy is faster.
-func writeBreakEvens(w io.Writer, r kernelsim.Rates, ways []*way) error {
+func writeBreakEvens(w io.Writer, r cost.Rates, ways []*way) error {
 	named := func(name string) *way {
 		for _, way := range ways {
 			if way.Name == name {
@@ -315,7 +315,7 @@ func breakEven(a, b map[int]float64) string {
 			both, tookA, tookB = append(both, n), append(tookA, x), append(tookB, y)
 		}
 	}
-	switch size, ok := kernelsim.BreakEven(both, tookA, tookB); {
+	switch size, ok := cost.BreakEven(both, tookA, tookB); {
 	case !ok:
 		return fmt.Sprintf("not up to %d", both[len(both)-1])
 	case size <= float64(both[0]):

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/cost"
 )
 
 func TestCalibrationWithoutAMountComparesTheKernelsOwn(t *testing.T) {
@@ -45,7 +45,7 @@ func TestRatesAreWhatIsLeftOfTheMeasurements(t *testing.T) {
 		"mappings":   {page: 2 * (200 + 3000 + 50), maxMeasured: 2 * (200 + 3000 + 50*pages)},
 		"touches":    {maxMeasured: 2 * 4 * pages},
 	}.rates(page)
-	want := kernelsim.Rates{
+	want := cost.Rates{
 		Crossing: 100, Switch: 2000, Queue: 750, Long: 250, Request: 9000, Keep: 600,
 		CopyByte: 0.125, PassByte: 0.5, KeepByte: 0.75, Map: 3000, Page: 50, Touch: 4,
 	}

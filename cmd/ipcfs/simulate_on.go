@@ -16,6 +16,8 @@ import (
 
 	"ipcfs/kernelsim"
 	"ipcfs/kernelsim/live"
+	"ipcfs/kernelsim/scenario"
+	"ipcfs/kernelsim/timeline"
 )
 
 // simulatedProcess is the command by which this program starts itself as a process
@@ -40,7 +42,7 @@ func simulateOn(ctx context.Context, w io.Writer, dir, file string, text []byte,
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	s, err := kernelsim.Parse(file, text)
+	s, err := scenario.Parse(file, text)
 	if err != nil {
 		return err
 	}
@@ -78,24 +80,24 @@ func simulateOn(ctx context.Context, w io.Writer, dir, file string, text []byte,
 
 // A realOutcome is the last line of JSON of a run with real processes.
 type realOutcome struct {
-	kernelsim.Outcome
-	Ending kernelsim.Ending `json:"ending"`
+	scenario.Outcome
+	Ending scenario.Ending `json:"ending"`
 }
 
 // Of a long run the first and the last rows are shown.
 const firstRows, lastRows = 20, 40
 
-func printRun(w io.Writer, s *kernelsim.Scenario, r *live.Result) error {
+func printRun(w io.Writer, s *scenario.Scenario, r *live.Result) error {
 	if s.Title != "" {
 		fmt.Fprintln(w, s.Title)
 	}
 	line := r.Timeline
 	if left := len(line.Rows) - firstRows - lastRows; left > 0 {
-		if err := (&kernelsim.Timeline{Rows: line.Rows[:firstRows]}).Text(w); err != nil {
+		if err := (&timeline.Timeline{Rows: line.Rows[:firstRows]}).Text(w); err != nil {
 			return err
 		}
 		fmt.Fprintf(w, "… %d more rows …\n", left)
-		line = &kernelsim.Timeline{Rows: line.Rows[firstRows+left:]}
+		line = &timeline.Timeline{Rows: line.Rows[firstRows+left:]}
 	}
 	if err := line.Text(w); err != nil {
 		return err
@@ -109,7 +111,7 @@ func printRun(w io.Writer, s *kernelsim.Scenario, r *live.Result) error {
 	default:
 		fmt.Fprintf(w, "%s after %d operations and %v: %s.", strings.ToUpper(out.Result[:1])+out.Result[1:], out.Steps, took, out.Detail)
 	}
-	if n := s.CountAlways(kernelsim.SeesMore); n > 0 {
+	if n := s.CountAlways(scenario.SeesMore); n > 0 {
 		fmt.Fprintf(w, "\nOf what is to hold always, %d could be judged at the end only.", n)
 	}
 	if facts := append(r.Ending.Variables, r.Ending.Objects...); len(facts) > 0 {

@@ -16,5 +16,5 @@
 // in a deadlock. Only the closing of a dead process's files comes late, which is why
 // the state must last for a while.
 //
-// This package has goroutines and a clock, unlike the one above it.
+// This package has goroutines and a clock, unlike the rest of kernelsim.
 package live

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/scenario"
 	"ipcfs/objects"
 )
 
@@ -24,19 +24,19 @@ const MountName = "ipcfs"
 // the scenario destroys: rm of a flat object asks nobody.
 type mount struct {
 	dir, prefix string
-	objects     []kernelsim.Declaration
+	objects     []scenario.Declaration
 	alone       []bool // pipes of which the scenario uses one end only
 	extends     bool   // a process extends leases
 	held        []int  // descriptors of the coordinator, until all have opened theirs
 
-	files map[kernelsim.End]int  // of a process
-	holds map[int][]int          // of a process, by object
-	lazy  map[kernelsim.End]bool // not opened yet
+	files map[scenario.End]int  // of a process
+	holds map[int][]int         // of a process, by object
+	lazy  map[scenario.End]bool // not opened yet
 }
 
 // NewMount makes the objects of s on the ipcfs mounted at dir, under names of their
 // own.
-func NewMount(dir string, s *kernelsim.Scenario) (Place, error) {
+func NewMount(dir string, s *scenario.Scenario) (Place, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -61,9 +61,9 @@ func NewMount(dir string, s *kernelsim.Scenario) (Place, error) {
 	return m, nil
 }
 
-func newMount(dir, prefix string, s *kernelsim.Scenario) *mount {
+func newMount(dir, prefix string, s *scenario.Scenario) *mount {
 	m := &mount{dir: dir, prefix: prefix, objects: s.Declarations(), extends: s.Extends(),
-		files: map[kernelsim.End]int{}, holds: map[int][]int{}, lazy: map[kernelsim.End]bool{}}
+		files: map[scenario.End]int{}, holds: map[int][]int{}, lazy: map[scenario.End]bool{}}
 	m.alone = make([]bool, len(m.objects))
 	for object, d := range m.objects {
 		if d.Kind.Name != "pipe" {
@@ -83,7 +83,7 @@ func newMount(dir, prefix string, s *kernelsim.Scenario) *mount {
 }
 
 // FindMount finds the mount that NewMount has made objects on.
-func FindMount(at json.RawMessage, s *kernelsim.Scenario) (Place, error) {
+func FindMount(at json.RawMessage, s *scenario.Scenario) (Place, error) {
 	var where [2]string
 	if err := json.Unmarshal(at, &where); err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (m *mount) file(object int, name string) string {
 const everybody, everybodysFolder = 0o666, 0o777
 
 // share lets every user use what s uses of an object, and the one destroy it who does.
-func (m *mount) share(object int, s *kernelsim.Scenario) error {
+func (m *mount) share(object int, s *scenario.Scenario) error {
 	if d := m.objects[object]; d.Destroyed {
 		if err := os.Chmod(m.path(object), everybody); err != nil {
 			return err
@@ -155,7 +155,7 @@ func (m *mount) share(object int, s *kernelsim.Scenario) error {
 	return nil
 }
 
-func (m *mount) make(s *kernelsim.Scenario) error {
+func (m *mount) make(s *scenario.Scenario) error {
 	users := false
 	for _, i := range s.Instances() {
 		users = users || i.Uid != 0
@@ -342,7 +342,7 @@ var endpoints = map[objects.Op]struct {
 }
 
 // endpoint is the path of e.
-func (m *mount) endpoint(e kernelsim.End) string {
+func (m *mount) endpoint(e scenario.End) string {
 	switch kind := m.objects[e.Object].Kind.Name; {
 	case e.Label.Word != "":
 		return m.file(e.Object, filepath.Join(e.Label.Word, e.Label.Value))
@@ -354,8 +354,8 @@ func (m *mount) endpoint(e kernelsim.End) string {
 	return m.file(e.Object, endpoints[e.Op].name)
 }
 
-func (m *mount) Open(ends []kernelsim.End) error {
-	var opened []kernelsim.End
+func (m *mount) Open(ends []scenario.End) error {
+	var opened []scenario.End
 	for _, e := range ends {
 		if _, open := m.files[e]; open || !endpoints[e.Op].kept {
 			continue
@@ -376,7 +376,7 @@ func (m *mount) Open(ends []kernelsim.End) error {
 	return nil
 }
 
-func (m *mount) open(e kernelsim.End, flags int) syscall.Errno {
+func (m *mount) open(e scenario.End, flags int) syscall.Errno {
 	// Opened so, an endpoint gives one message after another, without end of file.
 	endless := e.Op == objects.Receive || e.Op == objects.Lease || e.Op == objects.Receipt
 	if endless {
@@ -404,7 +404,7 @@ func (m *mount) put(path, text string) syscall.Errno {
 	return errnoOf(err)
 }
 
-func (m *mount) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
+func (m *mount) Do(o scenario.Operation) ([]byte, syscall.Errno) {
 	nonblock := 0
 	if o.Nonblock {
 		nonblock = syscall.O_NONBLOCK

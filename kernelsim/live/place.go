@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"syscall"
 
-	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/scenario"
 )
 
 // A Place is where the objects of a run are. The coordinator makes it; each process
@@ -36,12 +36,12 @@ type Place interface {
 	// What follows is for a process, on one thread.
 
 	// Open opens all ends that are not open, or none. The error wraps an errno.
-	Open(ends []kernelsim.End) error
-	Do(o kernelsim.Operation) ([]byte, syscall.Errno)
+	Open(ends []scenario.End) error
+	Do(o scenario.Operation) ([]byte, syscall.Errno)
 	Close(object int, held bool)
 	SetPolicy(object int, name, value string) syscall.Errno
 	Destroy(object int) error
 }
 
 // A Find makes a process's Place from what At has returned.
-type Find = func(at json.RawMessage, s *kernelsim.Scenario) (Place, error)
+type Find = func(at json.RawMessage, s *scenario.Scenario) (Place, error)

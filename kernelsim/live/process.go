@@ -17,7 +17,8 @@ import (
 	"syscall"
 	"time"
 
-	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/kernel"
+	"ipcfs/kernelsim/scenario"
 	"ipcfs/objects"
 )
 
@@ -62,10 +63,10 @@ const (
 	exits    reportKind = "exits"
 )
 
-// A process is a real process of a scenario. It implements kernelsim.System.
+// A process is a real process of a scenario. It implements scenario.System.
 type process struct {
-	s      *kernelsim.Scenario
-	self   kernelsim.Instance
+	s      *scenario.Scenario
+	self   scenario.Instance
 	index  int
 	place  Place
 	table  *table
@@ -97,7 +98,7 @@ func (p *process) begin(places map[string]Find) error {
 	if err := json.Unmarshal(line, &a); err != nil {
 		return fmt.Errorf("read the assignment: %w", err)
 	}
-	if p.s, err = kernelsim.Parse(a.File, a.Source); err != nil {
+	if p.s, err = scenario.Parse(a.File, a.Source); err != nil {
 		return err
 	}
 	p.index, p.self = a.Index, p.s.Instances()[a.Index]
@@ -162,7 +163,7 @@ func (p *process) locked(changes bool, f func(g *glance)) {
 	f(g)
 	var err error
 	if changes {
-		err = p.s.Always(kernelsim.SeesVariables, g)
+		err = p.s.Always(scenario.SeesVariables, g)
 	}
 	p.table.unlock()
 	p.mind(g, err)
@@ -181,29 +182,29 @@ func (p *process) mind(g *glance, err error) {
 
 // watch holds what objects show against what is to hold always.
 func (p *process) watch() {
-	if p.s.CountAlways(kernelsim.SeesObject) > 0 {
+	if p.s.CountAlways(scenario.SeesObject) > 0 {
 		g := p.glance()
-		p.mind(g, p.s.Always(kernelsim.SeesObject, g))
+		p.mind(g, p.s.Always(scenario.SeesObject, g))
 	}
 }
 
-func (p *process) Load(variable int) (v kernelsim.Value) {
+func (p *process) Load(variable int) (v scenario.Value) {
 	p.locked(false, func(g *glance) { v = g.Load(variable) })
 	p.say(touches, "reads "+p.s.VariableName(variable)+" = "+v.String())
 	return v
 }
 
-func (p *process) Look(l kernelsim.Look) (n int64) {
+func (p *process) Look(l scenario.Look) (n int64) {
 	p.locked(false, func(g *glance) { n = g.Look(l) })
 	return n
 }
 
-func (p *process) Store(variable int, v kernelsim.Value) {
-	p.Update(variable, func(kernelsim.Glance) (kernelsim.Value, error) { return v, nil })
+func (p *process) Store(variable int, v scenario.Value) {
+	p.Update(variable, func(scenario.Glance) (scenario.Value, error) { return v, nil })
 }
 
-func (p *process) Update(variable int, compute func(kernelsim.Glance) (kernelsim.Value, error)) {
-	var v kernelsim.Value
+func (p *process) Update(variable int, compute func(scenario.Glance) (scenario.Value, error)) {
+	var v scenario.Value
 	var err error
 	p.locked(true, func(g *glance) {
 		if v, err = compute(g); err == nil && !p.table.store(variable, v) {
@@ -225,11 +226,11 @@ func (p *process) Enter(section int, by int64) {
 	p.say(touches, verb+p.s.SectionName(section))
 }
 
-func (p *process) Do(o kernelsim.Operation) ([]byte, syscall.Errno) {
+func (p *process) Do(o scenario.Operation) ([]byte, syscall.Errno) {
 	p.report(report{Kind: begins, Text: o.String(), Timed: o.Within > 0})
 	data, errno := p.place.Do(o)
 	if o.Op == objects.Receipt {
-		data = kernelsim.ReadReceipt(data, func(pid int) string {
+		data = kernel.ReadReceipt(data, func(pid int) string {
 			i := slices.Index(p.pids, pid)
 			if i < 0 {
 				return strconv.Itoa(pid)
@@ -250,7 +251,7 @@ func (p *process) Open(object int) syscall.Errno {
 		os.Exit(1)
 	}
 	if errno != 0 {
-		text += " ✗ " + kernelsim.ErrnoName(errno)
+		text += " ✗ " + kernel.ErrnoName(errno)
 	}
 	p.say(touches, text)
 	return errno
@@ -291,7 +292,7 @@ func (p *process) ask(kind reportKind, target int) {
 }
 
 func (p *process) Sleep(d objects.Time) syscall.Errno {
-	p.report(report{Kind: begins, Text: "sleeps " + kernelsim.FormatTime(d), Timed: true})
+	p.report(report{Kind: begins, Text: "sleeps " + kernel.FormatTime(d), Timed: true})
 	span := syscall.NsecToTimespec(int64(d))
 	err := syscall.Nanosleep(&span, nil)
 	p.say(ended, "")

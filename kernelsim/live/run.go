@@ -18,7 +18,9 @@ import (
 	"time"
 	"unsafe"
 
-	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/kernel"
+	"ipcfs/kernelsim/scenario"
+	"ipcfs/kernelsim/timeline"
 	"ipcfs/objects"
 )
 
@@ -59,15 +61,15 @@ const (
 
 // A Result is what a run has come to.
 type Result struct {
-	Outcome  kernelsim.Outcome
-	Ending   kernelsim.Ending // unless it is unfinished
-	Timeline *kernelsim.Timeline
+	Outcome  scenario.Outcome
+	Ending   scenario.Ending // unless it is unfinished
+	Timeline *timeline.Timeline
 	Took     time.Duration
 }
 
 // A run is one run of a scenario.
 type run struct {
-	s         *kernelsim.Scenario
+	s         *scenario.Scenario
 	o         Options
 	place     Place
 	table     *table
@@ -86,7 +88,7 @@ type run struct {
 
 // A child is a process as the coordinator knows it.
 type child struct {
-	kernelsim.Instance
+	scenario.Instance
 	cmd     *exec.Cmd
 	orders  io.WriteCloser
 	stderr  bytes.Buffer
@@ -107,7 +109,7 @@ type fault struct {
 
 // Run runs s, which source spells, in place. It leaves place to the caller, and no
 // process behind.
-func Run(ctx context.Context, s *kernelsim.Scenario, source []byte, place Place, o Options) (*Result, error) {
+func Run(ctx context.Context, s *scenario.Scenario, source []byte, place Place, o Options) (*Result, error) {
 	// The death signal of a child is bound to the thread that started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -432,7 +434,7 @@ func (r *run) watch(ctx context.Context) (*Result, error) {
 		}
 		if r.violated != "" {
 			out.Outcome.Result, out.Outcome.Detail = "violation", r.violated
-			out.Ending = kernelsim.Ending{Result: "violation", Violated: r.violated}
+			out.Ending = scenario.Ending{Result: "violation", Violated: r.violated}
 			return out, nil
 		}
 		quiet := len(r.reports) == before
@@ -514,18 +516,18 @@ func (r *run) conclude(out *Result) error {
 			out.Outcome.Result, out.Outcome.Detail = "violation", err.Error()
 		}
 	}
-	out.Ending = kernelsim.Ending{Result: out.Outcome.Result}
+	out.Ending = scenario.Ending{Result: out.Outcome.Result}
 	out.Ending.Variables, out.Ending.Objects = r.s.Describe(g)
 	if err != nil {
 		out.Ending.Violated = err.Error()
 	}
 	for _, c := range r.processes {
-		p := kernelsim.ProcessEnding{Name: c.Name, State: "exited", Did: c.history}
+		p := scenario.ProcessEnding{Name: c.Name, State: "exited", Did: c.history}
 		switch {
 		case c.killed:
 			p.State = "killed"
 		case !c.over:
-			p.State = kernelsim.Waits(c.waits)
+			p.State = scenario.Waits(c.waits)
 		}
 		out.Ending.Processes = append(out.Ending.Processes, p)
 	}
@@ -534,7 +536,7 @@ func (r *run) conclude(out *Result) error {
 
 // judge holds the end against all assertions.
 func (r *run) judge(g *glance) error {
-	for _, sight := range []kernelsim.Sight{kernelsim.SeesVariables, kernelsim.SeesObject, kernelsim.SeesMore} {
+	for _, sight := range []scenario.Sight{scenario.SeesVariables, scenario.SeesObject, scenario.SeesMore} {
 		if err := r.s.Always(sight, g); err != nil {
 			return err
 		}
@@ -558,22 +560,22 @@ func (r *run) end() {
 }
 
 // timeline draws what was reported, in the order of the clock.
-func (r *run) timeline(result *Result) *kernelsim.Timeline {
+func (r *run) timeline(result *Result) *timeline.Timeline {
 	slices.SortStableFunc(r.reports, func(a, b report) int { return cmp.Compare(a.Time, b.Time) })
-	line := &kernelsim.Timeline{}
-	states := make([]kernelsim.ProcessState, len(r.processes))
+	line := &timeline.Timeline{}
+	states := make([]timeline.ProcessState, len(r.processes))
 	for i, c := range r.processes {
-		states[i] = kernelsim.ProcessState{Name: c.Name, Pid: uint32(r.pids[i]), State: kernelsim.Ready.String()}
+		states[i] = timeline.ProcessState{Name: c.Name, Pid: uint32(r.pids[i]), State: kernel.Ready.String()}
 	}
 	add := func(at int64, i int, text string) {
 		t := max(0, objects.Time(at-r.began.UnixNano()))
-		grain := 10 * kernelsim.Microsecond
-		if t >= 10*kernelsim.Millisecond {
-			grain = kernelsim.Millisecond
+		grain := 10 * kernel.Microsecond
+		if t >= 10*kernel.Millisecond {
+			grain = kernel.Millisecond
 		}
 		t = t / grain * grain
-		line.Rows = append(line.Rows, kernelsim.Row{Step: len(line.Rows) + 1, Time: t,
-			Events:    []kernelsim.RowEvent{{Process: states[i].Name, Text: text}},
+		line.Rows = append(line.Rows, timeline.Row{Step: len(line.Rows) + 1, Time: t,
+			Events:    []timeline.RowEvent{{Process: states[i].Name, Text: text}},
 			Processes: slices.Clone(states)})
 	}
 	for _, report := range r.reports {
@@ -581,21 +583,21 @@ func (r *run) timeline(result *Result) *kernelsim.Timeline {
 		text := report.Text
 		switch report.Kind {
 		case begins:
-			states[i].State = kernelsim.Blocked.String()
+			states[i].State = kernel.Blocked.String()
 			if report.Timed && strings.HasPrefix(text, "sleeps") {
-				states[i].State = kernelsim.Sleeping.String()
+				states[i].State = kernel.Sleeping.String()
 				add(report.Time, i, text)
 			}
 			continue
 		case ended:
-			states[i].State = kernelsim.Ready.String()
+			states[i].State = kernel.Ready.String()
 			continue
 		case ends:
-			states[i].State = kernelsim.Ready.String()
+			states[i].State = kernel.Ready.String()
 		case kills, signals:
 			continue
 		case exits:
-			states[i].State = kernelsim.Exited.String()
+			states[i].State = kernel.Exited.String()
 			text = "exits"
 		case violates:
 			text = "✗ " + text

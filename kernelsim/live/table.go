@@ -6,7 +6,7 @@ import (
 	"os"
 	"syscall"
 
-	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/scenario"
 )
 
 // States of a process, as the coordinator enters them.
@@ -36,7 +36,7 @@ const (
 	valueSize = 3*wordSize + maxText // is it a text, number, length, text
 )
 
-func openTable(s *kernelsim.Scenario, path string, fresh bool) (*table, error) {
+func openTable(s *scenario.Scenario, path string, fresh bool) (*table, error) {
 	t := &table{}
 	t.sections = wordSize * len(s.Instances())
 	t.values = t.sections + wordSize*s.Sections()
@@ -89,16 +89,16 @@ func (t *table) word(at int) int64 { return int64(binary.NativeEndian.Uint64(t.m
 
 func (t *table) setWord(at int, n int64) { binary.NativeEndian.PutUint64(t.memory[at:], uint64(n)) }
 
-func (t *table) load(i int) kernelsim.Value {
+func (t *table) load(i int) scenario.Value {
 	at := t.values + i*valueSize
-	v := kernelsim.Value{IsText: t.word(at) != 0, N: t.word(at + wordSize)}
+	v := scenario.Value{IsText: t.word(at) != 0, N: t.word(at + wordSize)}
 	text := t.memory[at+3*wordSize:]
 	v.Text = string(text[:t.word(at+2*wordSize)])
 	return v
 }
 
 // store reports false if the text is too long.
-func (t *table) store(i int, v kernelsim.Value) bool {
+func (t *table) store(i int, v scenario.Value) bool {
 	if len(v.Text) > maxText {
 		return false
 	}
@@ -127,16 +127,16 @@ func (t *table) state(process int) int64 { return t.word(wordSize * process) }
 
 // A glance sees the run as it stands. The table is locked, or everything is over.
 type glance struct {
-	s     *kernelsim.Scenario
+	s     *scenario.Scenario
 	t     *table
 	place Place
 	pids  []int
 	err   error // of the first look that failed
 }
 
-func (g *glance) Load(variable int) kernelsim.Value { return g.t.load(variable) }
+func (g *glance) Load(variable int) scenario.Value { return g.t.load(variable) }
 
-func (g *glance) Look(l kernelsim.Look) (n int64) {
+func (g *glance) Look(l scenario.Look) (n int64) {
 	count := func(pass func(i int) bool) (n int64) {
 		for i, other := range g.s.Instances() {
 			if other.Process == l.Index && pass(i) {

@@ -1,0 +1,384 @@
+// Package explore goes through all runs that the choices of a kernel allow, breadth first:
+// what it finds, it finds by a shortest schedule. Runs that reach equal states are
+// continued once. It knows no scenario and no law.
+package explore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"ipcfs/kernelsim/kernel"
+)
+
+// A Setup makes the processes and objects of a run. It is called for every run
+// anew and must do the same each time.
+type Setup func(k *kernel.Kernel)
+
+// Bounds end an exploration that would take too long. A bound of 0 is none.
+type Bounds struct {
+	States int // different states
+	Depth  int // steps of a run
+}
+
+// A Finding is a run that went wrong.
+type Finding struct {
+	Err      error
+	Schedule []int // the options taken, to be replayed by Replay
+	Deadlock bool  // somebody waits for ever
+
+	// Starved is the number from 1 of who waits for ever though others go on, 0 if nobody is; the run
+	// leads to where that begins.
+	Starved uint32
+}
+
+// Result names what went wrong.
+func (f *Finding) Result() string {
+	switch {
+	case f.Deadlock:
+		return "deadlock"
+	case f.Starved != 0:
+		return "starvation"
+	}
+	return "violation"
+}
+
+// An Exploration says what a search through all runs has seen.
+type Exploration struct {
+	States   int // different states
+	Steps    int // transitions between them
+	Depth    int // the longest shortest run to a state
+	Ends     int // states in which nothing more can happen
+	Complete bool
+	Finding  *Finding // the first by length, nil if nothing was found
+}
+
+// ErrDeadlock is what a run ends with that leaves processes waiting for ever.
+var ErrDeadlock = errors.New("deadlock")
+
+// ErrStarvation is what a process suffers that can wait for ever while the others
+// go on, though the scheduler is fair.
+var ErrStarvation = errors.New("starvation")
+
+// arrival says how a state was first reached, and where it leads.
+type arrival struct {
+	from   int32
+	option int32
+	depth  int32
+
+	// For starvation.
+	blocked, ready uint64 // processes, one bit each
+	edges          []edge
+}
+
+type edge struct {
+	to    int32
+	mover int8 // the process that took the step, -1 if none
+	fault bool
+}
+
+// maxTracked is how many processes the search for starvation can tell apart.
+const maxTracked = 64
+
+// Goals are what an exploration looks for besides broken laws and invariants.
+type Goals struct {
+	Deadlock   bool
+	Starvation bool
+	End        func(k *kernel.Kernel) error // must hold when a run has ended
+
+	// Each, if set, sees every end of a run, with what is wrong there; the search
+	// then goes on, whatever it is.
+	Each func(k *kernel.Kernel, err error)
+}
+
+// Explore searches through all runs of setup, the short ones first. Runs that reach
+// equal states are continued once.
+func Explore(setup Setup, goals Goals, bounds Bounds) Exploration {
+	x := explorer{setup: setup, goals: goals, bounds: bounds, index: map[uint64]int32{}}
+	x.search()
+	if x.out.Finding == nil && goals.Starvation {
+		x.starvation()
+	}
+	return x.out
+}
+
+type explorer struct {
+	setup  Setup
+	goals  Goals
+	bounds Bounds
+	states []arrival
+	index  map[uint64]int32
+	out    Exploration
+}
+
+// start makes a kernel in state i.
+func (x *explorer) start(i int32) *kernel.Kernel {
+	k := &kernel.Kernel{}
+	x.setup(k)
+	for _, o := range x.schedule(i) {
+		k.Take(k.Relevant()[o])
+	}
+	return k
+}
+
+// schedule is the options that lead to state i.
+func (x *explorer) schedule(i int32) (options []int) {
+	for ; i > 0; i = x.states[i].from {
+		options = append(options, int(x.states[i].option))
+	}
+	slices.Reverse(options)
+	return options
+}
+
+// Replay makes the run of a finding's schedule.
+func Replay(setup Setup, watch func(kernel.Event), schedule []int) *kernel.Kernel {
+	k := &kernel.Kernel{Watch: watch}
+	setup(k)
+	for _, o := range schedule {
+		k.Take(k.Relevant()[o])
+	}
+	return k
+}
+
+// add enters the state of k, reached from state from; it reports whether it is new.
+func (x *explorer) add(k *kernel.Kernel, from, option int32) (int32, bool) {
+	sum := k.State()
+	if i, known := x.index[sum]; known {
+		return i, false
+	}
+	i := int32(len(x.states))
+	x.index[sum] = i
+	a := arrival{from: from, option: option}
+	if i > 0 {
+		a.depth = x.states[from].depth + 1
+	}
+	for j, p := range k.Processes() {
+		if j >= maxTracked {
+			break
+		}
+		switch {
+		case p.State() == kernel.Blocked:
+			a.blocked |= 1 << j
+		case p.State() == kernel.Ready:
+			a.ready |= 1 << j
+		}
+	}
+	x.states = append(x.states, a)
+	x.out.States = len(x.states)
+	x.out.Depth = max(x.out.Depth, int(a.depth))
+	return i, true
+}
+
+// judge looks at a state for the first time; done reports that nothing more can
+// happen in it.
+func (x *explorer) judge(k *kernel.Kernel, i int32) (options []kernel.Option) {
+	err := k.Violation()
+	options = k.Relevant()
+	ended := err == nil && (len(options) == 0 || options[0].Kind == kernel.Stop)
+	if ended {
+		x.out.Ends++
+		if stuck := k.Stuck(); x.goals.Deadlock && len(stuck) > 0 {
+			err = &deadlock{Describe(stuck)}
+		} else if x.goals.End != nil {
+			err = x.goals.End(k)
+		}
+	}
+	if x.goals.Each != nil {
+		if ended || err != nil {
+			x.goals.Each(k, err)
+		}
+		return options
+	}
+	if err != nil && x.out.Finding == nil {
+		x.out.Finding = &Finding{Err: err, Schedule: x.schedule(i), Deadlock: errors.Is(err, ErrDeadlock)}
+	}
+	return options
+}
+
+type deadlock struct{ who string }
+
+func (d *deadlock) Error() string { return "deadlock: " + d.who }
+func (d *deadlock) Unwrap() error { return ErrDeadlock }
+
+// Describe says who waits for what.
+func Describe(stuck []*kernel.Process) string {
+	var b []byte
+	for i, p := range stuck {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(b, fmt.Sprintf("%s waits for ever in %s", p.Name, p.Pending())...)
+	}
+	return string(b)
+}
+
+func (x *explorer) search() {
+	k := x.start(0)
+	x.add(k, 0, 0)
+	x.judge(k, 0)
+	k.Shutdown()
+	for at := int32(0); at < int32(len(x.states)); at++ {
+		if x.out.Finding != nil {
+			return
+		}
+		depth := int(x.states[at].depth)
+		if x.bounds.Depth > 0 && depth >= x.bounds.Depth || x.bounds.States > 0 && len(x.states) >= x.bounds.States {
+			return
+		}
+		k := x.start(at)
+		n := len(k.Relevant())
+		for i := range n {
+			if i > 0 {
+				k = x.start(at)
+			}
+			o := k.Relevant()[i]
+			if o.Kind == kernel.Stop {
+				k.Shutdown()
+				continue
+			}
+			e := edge{mover: -1, fault: o.Kind == kernel.Kill || o.Kind == kernel.Interrupt}
+			if o.Kind == kernel.Run {
+				e.mover = int8(min(o.Process.Index(), maxTracked))
+			}
+			k.Take(o)
+			x.out.Steps++
+			to, isNew := x.add(k, at, int32(i))
+			if isNew || k.Violation() != nil {
+				if !isNew {
+					// Equal states differ in what the laws know of the past.
+					x.states = append(x.states, arrival{from: at, option: int32(i), depth: x.states[at].depth + 1})
+					to = int32(len(x.states)) - 1
+				}
+				x.judge(k, to)
+			}
+			k.Shutdown()
+			if x.goals.Starvation {
+				e.to = to
+				x.states[at].edges = append(x.states[at].edges, e)
+			}
+			if x.out.Finding != nil {
+				return
+			}
+		}
+		if n == 0 {
+			k.Shutdown()
+		}
+	}
+	x.out.Complete = true
+}
+
+// starvation looks for a circle of states in which one process stays blocked while
+// every other either moves or cannot: a fair scheduler can go round for ever.
+func (x *explorer) starvation() {
+	var best *Finding
+	for p := range maxTracked {
+		bit := uint64(1) << p
+		for _, circle := range x.circles(func(s *arrival) bool { return s.blocked&bit != 0 }) {
+			var moves uint64
+			alwaysReady := ^uint64(0)
+			first := circle[0]
+			in := map[int32]bool{}
+			for _, i := range circle {
+				in[i] = true
+			}
+			for _, i := range circle {
+				alwaysReady &= x.states[i].ready
+				if x.states[i].depth < x.states[first].depth {
+					first = i
+				}
+				for _, e := range x.states[i].edges {
+					if in[e.to] && !e.fault && e.mover >= 0 {
+						moves |= 1 << e.mover
+					}
+				}
+			}
+			if moves == 0 || alwaysReady&^moves != 0 {
+				continue
+			}
+			f := &Finding{Schedule: x.schedule(first), Starved: uint32(p) + 1}
+			if best == nil || len(f.Schedule) < len(best.Schedule) {
+				best = f
+			}
+		}
+	}
+	if best == nil {
+		return
+	}
+	k := Replay(x.setup, nil, best.Schedule)
+	p := k.Processes()[best.Starved-1]
+	best.Err = fmt.Errorf("%w: %s can wait for ever in %s while the others go on", ErrStarvation, p.Name, p.Pending())
+	k.Shutdown()
+	x.out.Finding = best
+}
+
+// circles are the strongly connected components, of at least one edge without
+// faults, of the states that pass: Tarjan's algorithm without recursion.
+func (x *explorer) circles(pass func(*arrival) bool) (found [][]int32) {
+	n := len(x.states)
+	number := make([]int32, n) // 0: not met
+	low := make([]int32, n)
+	onStack := make([]bool, n)
+	var stack []int32
+	type visit struct {
+		state int32
+		edge  int
+	}
+	var count int32
+	for root := range int32(n) {
+		if number[root] != 0 || !pass(&x.states[root]) {
+			continue
+		}
+		visits := []visit{{root, 0}}
+		for len(visits) > 0 {
+			v := &visits[len(visits)-1]
+			s := v.state
+			if v.edge == 0 {
+				count++
+				number[s], low[s] = count, count
+				stack = append(stack, s)
+				onStack[s] = true
+			}
+			deeper := false
+			for v.edge < len(x.states[s].edges) {
+				e := x.states[s].edges[v.edge]
+				v.edge++
+				if e.fault || !pass(&x.states[e.to]) {
+					continue
+				}
+				if number[e.to] == 0 {
+					visits = append(visits, visit{e.to, 0})
+					deeper = true
+					break
+				}
+				if onStack[e.to] {
+					low[s] = min(low[s], number[e.to])
+				}
+			}
+			if deeper {
+				continue
+			}
+			if low[s] == number[s] {
+				var c []int32
+				for {
+					t := stack[len(stack)-1]
+					stack = stack[:len(stack)-1]
+					onStack[t] = false
+					c = append(c, t)
+					if t == s {
+						break
+					}
+				}
+				itself := slices.ContainsFunc(x.states[s].edges, func(e edge) bool { return e.to == s && !e.fault })
+				if len(c) > 1 || itself {
+					found = append(found, c)
+				}
+			}
+			visits = visits[:len(visits)-1]
+			if len(visits) > 0 {
+				parent := visits[len(visits)-1].state
+				low[parent] = min(low[parent], low[s])
+			}
+		}
+	}
+	return found
+}

@@ -1,0 +1,272 @@
+package kernel
+
+import (
+	"reflect"
+	"slices"
+	"unsafe"
+
+	"ipcfs/objects"
+)
+
+// A Hash sums up a state, in the way of FNV-1a. The zero value is ready for use.
+type Hash struct{ sum uint64 }
+
+const (
+	fnvOffset = 14695981039346656037
+	fnvPrime  = 1099511628211
+)
+
+// Uint adds v.
+func (h *Hash) Uint(v uint64) {
+	if h.sum == 0 {
+		h.sum = fnvOffset
+	}
+	for range 8 {
+		h.sum = (h.sum ^ v&0xff) * fnvPrime
+		v >>= 8
+	}
+}
+
+// Bytes adds b and its length.
+func (h *Hash) Bytes(b []byte) {
+	h.Uint(uint64(len(b)))
+	for _, c := range b {
+		h.sum = (h.sum ^ uint64(c)) * fnvPrime
+	}
+}
+
+// String adds s and its length.
+func (h *Hash) String(s string) {
+	h.Uint(uint64(len(s)))
+	for i := range len(s) {
+		h.sum = (h.sum ^ uint64(s[i])) * fnvPrime
+	}
+}
+
+// Sum is the hash of what was added so far.
+func (h *Hash) Sum() uint64 { return h.sum }
+
+// A field is one of a type, by the names of both. The package does not count: a type that
+// moves keeps its row, and a test fails over the row of one that was renamed.
+type field struct{ of, name string }
+
+// leftOut are the fields that count what an object has seen since it was made, or cache.
+// They decide nothing that it does, and they would make every state a new one.
+var leftOut = map[field]bool{
+	{"Mailbox", "seq"}: true, {"Mailbox", "sent"}: true, {"Mailbox", "received"}: true, {"Mailbox", "dropped"}: true,
+	{"Mailbox", "expired"}: true, {"Mailbox", "redelivered"}: true,
+	{"Pipe", "written"}: true, {"Pipe", "received"}: true, {"Pipe", "dropped"}: true,
+	{"Semaphore", "tookUnits"}: true, {"Semaphore", "postedUnits"}: true, {"Semaphore", "holds"}: true, {"Semaphore", "deaths"}: true,
+	{"Message", "Seq"}: true, {"Message", "Deliveries"}: true, // see walk.message
+	{"Message", "inline"}: true,                                                      // Data is in it, or is not
+	{"letter", "seq"}:     true, {"letter", "above"}: true, {"letter", "upTo"}: true, // as Message.Seq
+	{"File", "writer"}: true, // see State
+}
+
+// deadlines are the fields that say when something will happen, 0 if it will not.
+var deadlines = map[field]bool{{"mail", "ends"}: true, {"lease", "ends"}: true}
+
+var (
+	messageType = reflect.TypeFor[objects.Message]()
+	timeType    = reflect.TypeFor[objects.Time]()
+	ledgerType  = reflect.TypeFor[objects.Ledger]()
+	processType = reflect.TypeFor[*Process]()
+	nodeType    = reflect.TypeFor[*Node]()
+)
+
+// spans are the policies that are spans of time.
+var spans = []string{"ttl", "lease_time"}
+
+// limits reports whether a policy of n that is max unless it is set decides anything.
+func (n *Node) limits(policy string) bool {
+	return slices.Contains(n.Kind.Policies, policy) && (slices.Contains(n.Settings, policy) || n.Object.Policy(policy) != "max")
+}
+
+// A walk adds whole structures to a hash. Pointers count as the place where what
+// they point to was met first, so that equal structures at different addresses
+// have equal hashes.
+type walk struct {
+	h    Hash
+	seen map[place]uint64
+
+	now        objects.Time
+	ages       bool     // how old messages are counts
+	deliveries bool     // how often they have been delivered does
+	seqs       []uint64 // numbers of the messages met in an object
+}
+
+type place struct {
+	at  unsafe.Pointer
+	typ reflect.Type
+}
+
+// meet reports whether v was met before, and adds where.
+func (w *walk) meet(p place) bool {
+	n, met := w.seen[p]
+	if !met {
+		n = uint64(len(w.seen))
+		w.seen[p] = n
+	}
+	w.h.Uint(n)
+	return met
+}
+
+func (w *walk) value(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Bool:
+		if v.Bool() {
+			w.h.Uint(1)
+		} else {
+			w.h.Uint(0)
+		}
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		if v.Type() != timeType {
+			w.h.Uint(uint64(v.Int()))
+		}
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		w.h.Uint(v.Uint())
+	case reflect.String:
+		w.h.String(v.String())
+	case reflect.Slice:
+		w.h.Uint(uint64(v.Len()))
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			w.h.Bytes(v.Bytes())
+			return
+		}
+		for i := range v.Len() {
+			w.value(v.Index(i))
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			w.value(v.Index(i))
+		}
+	case reflect.Map:
+		// Each entry on its own, so that their order does not matter.
+		var sum uint64
+		for e := v.MapRange(); e.Next(); {
+			entry := walk{seen: map[place]uint64{}, now: w.now, ages: w.ages, deliveries: w.deliveries}
+			entry.value(e.Key())
+			entry.value(e.Value())
+			sum += entry.h.sum
+		}
+		w.h.Uint(sum)
+	case reflect.Pointer:
+		switch {
+		case v.IsNil():
+			w.h.Uint(0)
+		case v.Type() == processType:
+			w.h.Uint(uint64((*Process)(v.UnsafePointer()).Pid()))
+		case v.Type() == nodeType:
+			w.h.String((*Node)(v.UnsafePointer()).Name)
+		case !w.meet(place{v.UnsafePointer(), v.Type().Elem()}):
+			w.fields(v.Elem())
+		}
+	case reflect.Interface:
+		if !v.IsNil() && v.Type() != ledgerType {
+			w.h.String(v.Elem().Type().String())
+			w.value(v.Elem())
+		}
+	case reflect.Struct:
+		if v.CanAddr() && w.meet(place{v.Addr().UnsafePointer(), v.Type()}) {
+			return
+		}
+		w.fields(v)
+	}
+}
+
+func (w *walk) fields(v reflect.Value) {
+	if v.Kind() != reflect.Struct {
+		w.value(v)
+		return
+	}
+	t := v.Type()
+	if t == messageType {
+		w.message(v)
+	}
+	for i := range v.NumField() {
+		switch f := (field{t.Name(), t.Field(i).Name}); {
+		case leftOut[f]:
+		case deadlines[f] && v.Field(i).Int() != 0:
+			w.h.Uint(uint64(v.Field(i).Int() - int64(w.now)))
+		default:
+			w.value(v.Field(i))
+		}
+	}
+}
+
+// message adds what of a message is a total, but decides something.
+func (w *walk) message(v reflect.Value) {
+	seq := v.FieldByName("Seq").Uint()
+	if w.ages && seq > 0 { // it was sent
+		w.h.Uint(uint64(int64(w.now) - v.FieldByName("Sent").Int()))
+	}
+	if w.deliveries {
+		w.h.Uint(v.FieldByName("Deliveries").Uint())
+	}
+	// A message that is returned goes where its number says.
+	for _, earlier := range w.seqs {
+		w.value(reflect.ValueOf(seq < earlier))
+	}
+	w.seqs = append(w.seqs, seq)
+}
+
+// State sums up all that decides what can happen from here on: equal states have
+// equal futures. Totals and times of the past are left out, times to come count
+// from now.
+func (k *Kernel) State() uint64 {
+	limits := func(policy string) bool {
+		return slices.ContainsFunc(k.nodes, func(n *Node) bool { return n.limits(policy) })
+	}
+	w := walk{seen: map[place]uint64{}, now: k.now, ages: limits("ttl"), deliveries: limits("max_deliveries")}
+	seqs := map[*Node][]uint64{}
+	for _, n := range k.nodes {
+		w.seqs = nil
+		w.value(reflect.ValueOf(n.Object))
+		for _, name := range n.Kind.Policies {
+			if slices.Contains(spans, name) {
+				w.h.String(n.Object.Policy(name))
+			}
+		}
+		if n.monitor != nil {
+			if s := n.monitor.State(); s != nil {
+				w.value(reflect.ValueOf(s))
+			}
+		}
+		seqs[n] = w.seqs
+	}
+	for _, p := range k.processes {
+		w.h.Uint(uint64(p.state))
+		if p.signal {
+			w.h.Uint(1)
+		}
+		if p.Snapshot != nil {
+			p.Snapshot(&w.h)
+		} else {
+			w.h.Uint(p.history.sum)
+		}
+		if p.woken {
+			w.h.Uint(uint64(p.call.errno) + 1)
+			if r := p.request; r != nil {
+				w.seqs = seqs[p.file.Node]
+				w.value(reflect.ValueOf(r))
+			}
+		}
+		for _, f := range p.files {
+			w.value(reflect.ValueOf(f))
+			if f.uses > 1 && f.writer != nil { // else it is who has the file, or does not matter
+				w.h.Uint(uint64(f.writer.Pid()))
+			}
+		}
+	}
+	for _, t := range k.timers {
+		w.h.Uint(uint64(t.when - k.now))
+		if t.process != nil {
+			w.h.Uint(uint64(t.process.Pid()))
+		} else {
+			w.h.String(t.node.Name)
+		}
+	}
+	w.h.Uint(uint64(k.Faults.Kills))
+	w.h.Uint(uint64(k.Faults.Signals))
+	return w.h.sum
+}

@@ -1,5 +1,0 @@
-//go:build !race
-
-package kernelsim
-
-const slow = 1

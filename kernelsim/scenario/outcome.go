@@ -1,0 +1,40 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrFound is the cause of Simulate's error if the scenario did not do what it says
+// is to be expected. The details have been written.
+var ErrFound = errors.New("not what the scenario expects")
+
+// An Outcome is how a run of a scenario ended.
+type Outcome struct {
+	Result   string  `json:"result"` // done, deadlock, starvation, violation, unfinished
+	Expected string  `json:"expected"`
+	Detail   string  `json:"detail,omitempty"`
+	Steps    int     `json:"steps"`
+	States   int     `json:"states,omitempty"`
+	Complete bool    `json:"complete,omitempty"`
+	Seed     *uint64 `json:"seed,omitempty"`
+	Schedule []int   `json:"schedule,omitempty"`
+}
+
+// Judge returns an error that wraps ErrFound if out is not what the scenario expects.
+// A single run need not find what an exploration finds.
+func (s *Scenario) Judge(out Outcome, explored bool) error {
+	switch out.Result {
+	case "done":
+		if s.Expect == "" || !explored {
+			return nil
+		}
+	case "unfinished", s.Expect:
+		return nil
+	}
+	want := s.Expect
+	if want == "" {
+		want = "nothing wrong"
+	}
+	return fmt.Errorf("%s: found %s; want %s: %w", s.File, out.Result, want, ErrFound)
+}

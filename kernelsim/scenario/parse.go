@@ -1,0 +1,603 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"ipcfs/kernelsim/kernel"
+	"ipcfs/objects"
+)
+
+// A SyntaxError is what is wrong with a scenario, and where. Line and Column count
+// from 1, columns in characters.
+type SyntaxError struct {
+	File         string
+	Line, Column int
+	Text         string
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text)
+}
+
+// A statement is one operation of a process.
+type statement struct {
+	line, column int
+	verb         string
+	try          bool // a failure sets errno instead of ending the process
+	nonblock     bool
+	within       objects.Time
+	object       int // index of the object or process it is about
+	slot         int // of the variable that it sets, -1 if none
+	shared       bool
+	name         string
+	label        kernel.Label
+	expr, second *expression
+	policy       [2]string
+	span         objects.Time
+	body, other  []*statement
+	text         string // as written
+}
+
+// An expression computes a value from variables and what can be seen of the run.
+type expression struct {
+	column      int
+	op          string // a sign, or "int", "text", "local", "shared", "call"
+	n           int64
+	text        string
+	left, right *expression
+}
+
+// A parser reads a scenario line by line.
+type parser struct {
+	file    string
+	lines   []string
+	at      int // the current line
+	indent  int
+	tokens  []token
+	next    int
+	s       *Scenario
+	process *processDecl
+	loops   int
+	errs    []error
+}
+
+// Parse reads a scenario. The error lists every line that is wrong, as SyntaxErrors.
+func Parse(file string, source []byte) (*Scenario, error) {
+	p := &parser{file: file, s: &Scenario{File: file}}
+	text := strings.ReplaceAll(string(source), "\r\n", "\n")
+	if !utf8.ValidString(text) {
+		return nil, &SyntaxError{file, 1, 1, "the file is not UTF-8"}
+	}
+	p.lines = strings.Split(text, "\n")
+	p.declareNames()
+	p.at = -1
+	for p.advance() {
+		p.line(p.topLevel)
+	}
+	if len(p.errs) == 0 && len(p.s.processes) == 0 {
+		p.errs = append(p.errs, &SyntaxError{file, 1, 1, "a scenario needs a process"})
+	}
+	if len(p.errs) > 0 {
+		return nil, errors.Join(slices.CompactFunc(p.errs, func(a, b error) bool { return a.Error() == b.Error() })...)
+	}
+	return p.s, nil
+}
+
+// A problem unwinds to the line it is in.
+type problem struct{ err *SyntaxError }
+
+func (p *parser) fail(column int, format string, args ...any) {
+	panic(problem{&SyntaxError{p.file, p.at + 1, column, fmt.Sprintf(format, args...)}})
+}
+
+// line reads one line, and its block, by read. What is wrong with it is noted.
+func (p *parser) line(read func()) {
+	defer func() {
+		if e := recover(); e != nil {
+			found, ok := e.(problem)
+			if !ok {
+				panic(e)
+			}
+			p.errs = append(p.errs, found.err)
+		}
+	}()
+	read()
+}
+
+// declareNames finds the names of processes first: programs may mention processes
+// that come later.
+func (p *parser) declareNames() {
+	for _, line := range p.lines {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "process" && strings.HasPrefix(line, "process") {
+			p.s.names = append(p.s.names, strings.TrimSuffix(f[1], ":"))
+		}
+	}
+}
+
+func (p *parser) topLevel() {
+	if len(p.tokens) == 0 {
+		return // what is wrong with it is known
+	}
+	if p.indent > 0 {
+		p.fail(p.tokens[0].column, "unexpected indentation")
+	}
+	t := p.name("a declaration")
+	switch t.text {
+	case "shared":
+		for {
+			n := p.fresh()
+			p.expect("=")
+			p.s.shared = append(p.s.shared, sharedDecl{n.text, p.constant()})
+			if !p.accept(",") {
+				break
+			}
+		}
+	case "process":
+		p.processDecl()
+		return
+	case "always", "finally":
+		a := assertion{line: p.at + 1, text: strings.TrimSpace(p.lines[p.at])}
+		a.expr = p.expression()
+		if t.text == "always" {
+			p.s.always = append(p.s.always, a)
+		} else {
+			p.s.finally = append(p.s.finally, a)
+		}
+	case "expect":
+		w := p.name("deadlock, starvation or violation")
+		if !slices.Contains([]string{"deadlock", "starvation", "violation"}, w.text) {
+			p.fail(w.column, "a scenario may expect deadlock, starvation or violation, not %s", w)
+		}
+		p.s.Expect = w.text
+	case "faults":
+		for p.peek().kind == word {
+			n := p.take()
+			p.expect("=")
+			v := int(p.number("a number"))
+			switch n.text {
+			case "kills":
+				p.s.faults.Kills = v
+			case "signals":
+				p.s.faults.Signals = v
+			default:
+				p.fail(n.column, "unknown fault %s: want kills or signals", n)
+			}
+		}
+	default:
+		p.objectDecl(t)
+		return
+	}
+	p.end()
+}
+
+func (p *parser) constant() Value {
+	switch t := p.take(); {
+	case t.kind == integer:
+		return Value{N: t.number}
+	case t.kind == quoted:
+		return Value{Text: t.text, IsText: true}
+	case t.kind == sign && t.text == "-":
+		return Value{N: -p.number("a number")}
+	default:
+		p.fail(t.column, "expected a number or a text, found %s", t)
+	}
+	panic("unreachable")
+}
+
+// fresh takes a name that means nothing yet.
+func (p *parser) fresh() token {
+	t := p.name("a name")
+	if p.s.object(t.text) >= 0 || p.s.variable(t.text) >= 0 || slices.ContainsFunc(p.s.processes, func(d *processDecl) bool { return d.name == t.text }) {
+		p.fail(t.column, "the name %s is taken", t)
+	}
+	return t
+}
+
+func kindNames() string {
+	var names []string
+	for _, k := range objects.Kinds() {
+		names = append(names, k.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p *parser) objectDecl(t token) {
+	i := slices.IndexFunc(objects.Kinds(), func(k objects.Kind) bool { return k.Name == t.text })
+	if i < 0 {
+		p.fail(t.column, "unknown declaration %s: want process, shared, always, finally, expect, faults or a kind of object (%s)", t, kindNames())
+	}
+	d := objectDecl{kind: objects.Kinds()[i], name: p.fresh().text}
+	probe := d.kind.New(objects.Unlimited)
+	for p.peek().kind == word {
+		column := p.peek().column
+		name, v := p.policy(d.kind)
+		if _, errno := probe.SetPolicy(0, name, v); errno != 0 {
+			p.fail(column, "%s cannot be %q", name, v)
+		}
+		d.policies = append(d.policies, name, v)
+	}
+	p.end()
+	p.s.objects = append(p.s.objects, d)
+}
+
+// policy reads NAME=VALUE. A value ends at a blank.
+func (p *parser) policy(k objects.Kind) (name, v string) {
+	n := p.name("a policy")
+	if !slices.Contains(k.Policies, n.text) {
+		p.fail(n.column, "a %s has no %s: its policies are %s", k.Name, n.text, strings.Join(k.Policies, ", "))
+	}
+	p.expect("=")
+	t := p.peek()
+	if t.kind == endOfLine {
+		p.fail(t.column, "expected the value of %s", n.text)
+	}
+	defer func() {
+		if n.text == "dead_letters" && v != "" {
+			if i := p.s.object(v); i < 0 || p.s.objects[i].kind.Name != "mailbox" {
+				p.fail(t.column, "unknown mailbox %q: declare it first", v)
+			}
+		}
+	}()
+	if t.kind == quoted {
+		return n.text, p.take().text
+	}
+	runes := []rune(p.lines[p.at])[t.column-1:]
+	end := slices.IndexFunc(runes, unicode.IsSpace)
+	if end < 0 {
+		end = len(runes)
+	}
+	for p.peek().kind != endOfLine && p.peek().column < t.column+end {
+		p.next++
+	}
+	return n.text, string(runes[:end])
+}
+
+func (p *parser) processDecl() {
+	d := &processDecl{name: p.fresh().text, count: 1, line: p.at + 1}
+	p.s.processes = append(p.s.processes, d)
+	if p.accept("*") {
+		if d.count = int(p.number("how many of them")); d.count < 1 || d.count > 100 {
+			p.fail(p.tokens[p.next-1].column, "there can be 1 to 100 of them")
+		}
+	}
+	for !p.accept(":") {
+		switch t := p.name("daemon, immune, uid=N or a colon"); t.text {
+		case "daemon":
+			d.daemon = true
+		case "immune":
+			d.immune = true
+		case "uid":
+			p.expect("=")
+			d.uid = uint32(p.number("a user id"))
+		default:
+			p.fail(t.column, "unexpected %s: want daemon, immune, uid=N or a colon", t)
+		}
+	}
+	p.end()
+	p.process = d
+	p.loops = 0
+	d.local("errno")
+	d.local("me")
+	d.body = p.block(0)
+	walkStatements(d.body, func(st *statement) {
+		if st.verb == "open" && len(p.s.EndsOf(len(p.s.processes)-1, st.object)) == 0 {
+			p.errs = append(p.errs, &SyntaxError{p.file, st.line, st.column, fmt.Sprintf("%s uses nothing of %s that could be open", d.name, p.s.objects[st.object].name)})
+		}
+	})
+}
+
+// block reads the lines that are indented by more than outer.
+func (p *parser) block(outer int) []*statement {
+	var body []*statement
+	inner := 0
+	header := p.at
+	for {
+		at := p.at
+		if !p.advance() {
+			p.at = at
+			break
+		}
+		if p.indent <= outer {
+			p.at = at
+			break
+		}
+		p.line(func() {
+			if inner == 0 {
+				inner = p.indent
+			}
+			if len(p.tokens) == 0 {
+				return // what is wrong with it is known
+			}
+			if p.indent != inner {
+				p.fail(p.tokens[0].column, "the indentation fits no line above")
+			}
+			body = append(body, p.statement())
+		})
+	}
+	if len(body) == 0 && len(p.errs) == 0 {
+		at := p.at
+		p.at = header
+		defer func() { p.at = at }()
+		p.fail(len([]rune(p.lines[header]))+1, "expected an indented block below this line")
+	}
+	return body
+}
+
+func (p *parser) statement() *statement {
+	s := &statement{line: p.at + 1, slot: -1, text: strings.TrimSpace(p.lines[p.at])}
+	if i := strings.Index(s.text, " #"); i >= 0 && !strings.Contains(s.text, `"`) {
+		s.text = strings.TrimSpace(s.text[:i])
+	}
+	indent := p.indent
+	if p.accept("try") {
+		s.try = true
+	}
+	t := p.name("a statement")
+	s.column, s.verb = t.column, t.text
+	if v, ok := verbNamed(s.verb); ok {
+		p.operation(s, v)
+		return s
+	}
+	if s.try && s.verb != "open" && s.verb != "set" {
+		p.fail(t.column, "%s cannot fail: there is nothing to try", t)
+	}
+	switch s.verb {
+	case "release", "destroy", "close", "open":
+		s.object = p.object()
+		switch kind := p.s.objects[s.object].kind; {
+		case s.verb == "release" && !slices.Contains(kind.Ops, objects.Hold):
+			p.fail(p.tokens[p.next-1].column, "a %s cannot be held", kind.Name)
+		case s.verb == "open" && slices.Contains(kind.Ops, objects.Connect):
+			p.fail(p.tokens[p.next-1].column, "a %s is open from the start", kind.Name)
+		}
+	case "set":
+		s.object = p.object()
+		s.policy[0], s.policy[1] = p.policy(p.s.objects[s.object].kind)
+	case "sleep":
+		s.span = p.span()
+	case "yield", "exit":
+	case "break":
+		if p.loops == 0 {
+			p.fail(t.column, "break outside of a loop")
+		}
+	case "kill", "signal":
+		n := p.name("a process")
+		if s.object = slices.Index(p.s.names, n.text); s.object < 0 {
+			p.fail(n.column, "unknown process %s", n)
+		}
+	case "enter", "leave":
+		s.name = p.name("a section").text
+		p.s.section(s.name)
+	case "choose":
+		p.variable(s)
+		p.expect("in")
+		s.expr, s.second = p.between()
+	case "print", "assert":
+		s.expr = p.expression()
+	case "atomic":
+		t := p.name("a variable")
+		p.next--
+		p.assignment(s)
+		if !s.shared {
+			p.fail(t.column, "only shared variables need atomic")
+		}
+	case "if", "while":
+		s.expr = p.expression()
+		p.expect(":")
+		p.end()
+		p.nested(s, indent)
+		return s
+	case "forever":
+		p.expect(":")
+		p.end()
+		p.nested(s, indent)
+		return s
+	case "repeat":
+		if p.next+1 < len(p.tokens) && p.tokens[p.next+1].text == "in" {
+			p.variable(s)
+			p.expect("in")
+			s.expr, s.second = p.between()
+		} else {
+			s.second = p.expression()
+			s.expr = &expression{op: "int", n: 1}
+		}
+		p.expect(":")
+		p.end()
+		p.nested(s, indent)
+		return s
+	default:
+		if n := p.peek(); n.text == "=" {
+			p.next--
+			p.assignment(s)
+			s.verb = "="
+			break
+		}
+		p.fail(t.column, "unknown statement %s", t)
+	}
+	p.end()
+	return s
+}
+
+// nested reads the block of s, and the else that may follow it.
+func (p *parser) nested(s *statement, indent int) {
+	loop := s.verb != "if"
+	if loop {
+		p.loops++
+		defer func() { p.loops-- }()
+	}
+	s.body = p.block(indent)
+	at := p.at
+	if s.verb != "if" || !p.advance() {
+		p.at = at
+		return
+	}
+	if p.indent == indent && p.accept("else") {
+		p.expect(":")
+		p.end()
+		s.other = p.block(indent)
+		return
+	}
+	p.at = at
+}
+
+func (p *parser) span() objects.Time {
+	t := p.take()
+	if t.kind != duration {
+		p.fail(t.column, "expected a duration such as 5ms, found %s", t)
+	}
+	return objects.Time(t.number)
+}
+
+// between reads FROM..TO.
+func (p *parser) between() (from, to *expression) {
+	from = p.expression()
+	p.expect("..")
+	return from, p.expression()
+}
+
+func (p *parser) object() int {
+	t := p.name("an object")
+	i := p.s.object(t.text)
+	if i < 0 {
+		p.fail(t.column, "unknown object %s: declare it first, as in \"mailbox %s\"", t, t.text)
+	}
+	return i
+}
+
+// variable reads the variable that s sets.
+func (p *parser) variable(s *statement) {
+	t := p.name("a variable")
+	if p.s.object(t.text) >= 0 || t.text == "me" || t.text == "errno" {
+		p.fail(t.column, "%s cannot be set", t)
+	}
+	if i := p.s.variable(t.text); i >= 0 {
+		s.slot, s.shared = i, true
+		return
+	}
+	s.slot = p.process.local(t.text)
+}
+
+func (p *parser) assignment(s *statement) {
+	t := p.peek()
+	name := t.text
+	at := p.next
+	p.next++
+	p.expect("=")
+	s.expr = p.expression()
+	end := p.next
+	p.next = at
+	p.variable(s)
+	s.name = name
+	p.next = end
+}
+
+// levels are the binary operators by precedence, the loosest first.
+var levels = [][]string{{"or"}, {"and"}, {"==", "!=", "<", "<=", ">", ">="}, {"+", "-"}, {"*", "/", "%"}}
+
+func (p *parser) expression() *expression { return p.binary(0) }
+
+func (p *parser) binary(level int) *expression {
+	if level == len(levels) {
+		return p.primary()
+	}
+	left := p.binary(level + 1)
+	for {
+		t := p.peek()
+		if t.kind != sign && t.kind != word || !slices.Contains(levels[level], t.text) {
+			return left
+		}
+		p.next++
+		left = &expression{column: t.column, op: t.text, left: left, right: p.binary(level + 1)}
+	}
+}
+
+func (p *parser) primary() *expression {
+	t := p.take()
+	e := &expression{column: t.column}
+	switch {
+	case t.kind == integer:
+		e.op, e.n = "int", t.number
+	case t.kind == quoted:
+		e.op, e.text = "text", t.text
+	case t.kind == sign && t.text == "-":
+		return &expression{column: t.column, op: "-", left: &expression{op: "int"}, right: p.primary()}
+	case t.kind == sign && t.text == "(":
+		e = p.expression()
+		p.expect(")")
+	case t.kind == word && t.text == "not":
+		e.op, e.left = "not", p.binary(2)
+	case t.kind == word && p.peek().text == "(":
+		p.call(e, t)
+	case t.kind == word:
+		p.mention(e, t)
+	default:
+		p.fail(t.column, "expected a value, found %s", t)
+	}
+	return e
+}
+
+// mention reads a name in an expression.
+func (p *parser) mention(e *expression, t token) {
+	if errno, ok := kernel.ErrnoNamed(t.text); ok {
+		e.op, e.n = "int", int64(errno)
+		return
+	}
+	if i := p.s.variable(t.text); i >= 0 {
+		e.op, e.n, e.text = "shared", int64(i), t.text
+		return
+	}
+	if p.process != nil && p.indent > 0 {
+		if i := slices.Index(p.process.locals, t.text); i >= 0 {
+			e.op, e.n = "local", int64(i)
+			return
+		}
+	}
+	p.fail(t.column, "unknown variable %s: it is not set before, nor shared", t)
+}
+
+// call reads FUNCTION(NAME).
+func (p *parser) call(e *expression, t token) {
+	e.op, e.text = "call", t.text
+	p.expect("(")
+	n := p.name("a name")
+	switch t.text {
+	case "messages", "bytes", "waiting", "value":
+		i := p.s.object(n.text)
+		if i < 0 {
+			p.fail(n.column, "unknown object %s", n)
+		}
+		if t.text == "value" && !slices.Contains(p.s.objects[i].kind.Policies, "value") {
+			p.fail(n.column, "a %s has no value", p.s.objects[i].kind.Name)
+		}
+		e.n = int64(i)
+	case "sent", "received", "dropped", "expired", "redelivered", "leased":
+		i := p.s.object(n.text)
+		if i < 0 {
+			p.fail(n.column, "unknown object %s", n)
+		}
+		counts := func(c objects.Counter) bool { return c.Name == t.text }
+		if kind := p.s.objects[i].kind; !slices.ContainsFunc(kind.New(objects.Unlimited).Stat(), counts) {
+			p.fail(n.column, "a %s does not count what is %s", kind.Name, t.text)
+		}
+		e.n = int64(i)
+		if l := (Look{t.text, i}); !slices.Contains(p.s.counters, l) {
+			p.s.counters = append(p.s.counters, l)
+		}
+	case "inside":
+		e.n = int64(p.s.section(n.text))
+	case "blocked", "exited", "killed":
+		i := slices.Index(p.s.names, n.text)
+		if i < 0 {
+			p.fail(n.column, "unknown process %s", n)
+		}
+		e.n = int64(i)
+	default:
+		p.fail(t.column, "unknown function %s: want messages, bytes, waiting, value, sent, received, dropped, expired, redelivered, leased, inside, blocked, exited or killed", t)
+	}
+	p.expect(")")
+}
