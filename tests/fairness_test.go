@@ -3,6 +3,7 @@ package tests
 import (
 	"os"
 	"strconv"
+	"syscall"
 	"testing"
 )
 
@@ -41,5 +42,20 @@ func TestFloodOfOneUserLeavesTheOthersTheirTurns(t *testing.T) {
 		if beside*8 < alone {
 			t.Errorf("%d ping-pongs beside a flood of %s bytes, %d without; want an eighth at least", beside, size, alone)
 		}
+	}
+}
+
+// A signal interrupts who waits for a message or for room, not who waits for their turn.
+func TestWhoWaitsForTheirTurnIsNotInterrupted(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	m := mount(t, "allow_other")
+	for _, as := range []*syscall.Credential{nil, nobody(t)} {
+		flood := command{argv: []string{turnsBin, "flood", m.path("mailboxes"), "8", "64"}, as: as}.run(t)
+		defer flood.kill()
+		flood.expect("ready")
+	}
+	for _, size := range []string{"64", "20000"} {
+		run(t, turnsBin, "signals", m.path("mailboxes/signals"), "300", size).prints("0 failed\n")
 	}
 }

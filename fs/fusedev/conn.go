@@ -624,7 +624,7 @@ func (c *Conn) Parked() []Parked {
 
 func (c *Conn) interrupt(own, unique uint64) {
 	p := c.waitingAs(unique)
-	if p == nil && c.interruptLate(unique) {
+	if p == nil && c.turns.interruptLate(unique) {
 		return
 	}
 	if p == nil {

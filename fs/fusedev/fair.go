@@ -16,10 +16,11 @@ import (
 // everybody else. So users are served in turn. The time that goes into a user's requests
 // is a debt of theirs, which they pay off at the rate of one user's share of a thread.
 // Who is in debt by more than a quantum while others are active waits until it is paid:
-// a short request before it is handled, so that nothing of it has happened if it is
-// interrupted, a long WRITE with its answer, so that no buffer waits with it. Nobody
-// waits longer than maxWait. A user who is alone pays nothing, and nothing is
-// measured for them.
+// a short request before it is handled, a long WRITE with its answer, so that no buffer
+// waits with it. Nobody waits longer than maxWait, and a signal shortens no wait: a read
+// or a write that finds something to do is not one that a signal interrupts, and who has
+// many would otherwise come first by sending signals to themselves. A user who is alone
+// pays nothing, and nothing is measured for them.
 
 const (
 	// activity is how long a user counts as active after a request. It is longer than a
@@ -65,6 +66,8 @@ type lateRequest struct {
 	req   []byte // to be handled; nil: it has been
 	reply []byte // the answer to it, nil as long as there is none
 	timer *time.Timer
+
+	interrupted bool // it is to end with EINTR if it has to wait in its object
 }
 
 // measured reports whether what uid's request costs is to be measured.
@@ -217,26 +220,27 @@ func (c *Conn) punctual(unique uint64) {
 	case l == nil:
 	case l.req != nil:
 		l.d.handleMeasured(l.req, (*fuse.InHeader)(unsafe.Pointer(&l.req[0])).Uid)
+		if p := c.waitingAs(unique); p != nil && l.interrupted {
+			p.Interrupt()
+		}
 	default:
 		l.d.write(l.reply)
 	}
 }
 
-// interruptLate ends the wait of the request unique: EINTR if nothing of it has happened,
-// its answer if there is one. It reports whether there was such a request.
-func (c *Conn) interruptLate(unique uint64) bool {
-	if c.turns.lates.Load() == 0 {
+// interruptLate notes that the request unique was interrupted. It reports whether that
+// waits for its user's debt to be paid.
+func (t *turns) interruptLate(unique uint64) bool {
+	if t.lates.Load() == 0 {
 		return false
 	}
-	l := c.turns.takeLate(unique)
-	switch {
-	case l == nil:
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.late[unique]
+	if l == nil || l.req == nil && l.reply == nil { // it is being handled
 		return false
-	case l.req != nil:
-		l.d.Reply(unique, syscall.EINTR)
-	default:
-		l.d.write(l.reply)
 	}
+	l.interrupted = true
 	return true
 }
 

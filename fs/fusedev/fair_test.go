@@ -1,6 +1,7 @@
 package fusedev
 
 import (
+	"maps"
 	"syscall"
 	"testing"
 	"time"
@@ -26,8 +27,10 @@ func (s slowly) ServeWrite(c *Conn, in *fuse.WriteIn, data []byte) {
 	c.ReplyWrite(in.Unique, len(data))
 }
 
-func (k *kernel) readBy(uid uint32, unique uint64) {
-	in := fuse.ReadIn{Size: 4096}
+func (k *kernel) readBy(uid uint32, unique uint64) { k.readAt(uid, unique, 0) }
+
+func (k *kernel) readAt(uid uint32, unique, offset uint64) {
+	in := fuse.ReadIn{Size: 4096, Offset: offset}
 	in.Opcode, in.Unique, in.Uid = opRead, unique, uid
 	k.send(unsafe.Pointer(&in), unsafe.Sizeof(in))
 }
@@ -61,18 +64,39 @@ func TestUserWhoIsAheadWaitsForTheOther(t *testing.T) {
 	}
 }
 
-func TestLateRequestIsInterruptedBeforeItHasHappened(t *testing.T) {
-	k, c := connect(t, slowly{takes: 5 * time.Millisecond})
+// parksBehind parks the reads behind the start of a file.
+type parksBehind struct{ slowly }
+
+func (s parksBehind) ServeRead(c *Conn, in *fuse.ReadIn) {
+	if in.Offset > 0 {
+		parker{}.ServeRead(c, in)
+		return
+	}
+	s.slowly.ServeRead(c, in)
+}
+
+func TestLateRequestIsInterruptedOnlyIfItHasToWaitInItsObject(t *testing.T) {
+	k, c := connect(t, parksBehind{slowly{takes: 5 * time.Millisecond}})
 	defer k.hangUp()
 	k.readBy(2, 20)
 	k.readBy(1, 21)
-	k.readBy(1, 22)
-	k.interrupt(23, 22)
+	k.readBy(1, 22)       // is late
+	k.readAt(1, 23, 4096) // is late, and parks
+	k.interrupt(24, 22)
+	k.interrupt(25, 23)
 	k.answers(20, 0)
 	k.answers(21, 0)
-	k.answers(22, syscall.EINTR)
+	// Their debts are paid at the same time.
+	got := map[uint64]syscall.Errno{}
+	for range 2 {
+		out := k.reply()
+		got[out.Unique] = syscall.Errno(-out.Status)
+	}
+	if want := map[uint64]syscall.Errno{22: 0, 23: syscall.EINTR}; !maps.Equal(got, want) {
+		t.Errorf("answers after the interrupts: %v, want %v", got, want)
+	}
 	if n := c.turns.lates.Load(); n != 0 {
-		t.Errorf("%d requests are late after the interrupt, want 0", n)
+		t.Errorf("%d requests are late, want 0", n)
 	}
 }
 
@@ -88,7 +112,7 @@ func TestAnswerToALongWriteIsLate(t *testing.T) {
 	k.readBy(1, 31)
 	k.send(unsafe.Pointer(&write), unsafe.Sizeof(write))
 	k.readBy(3, 33)
-	k.interrupt(34, 32) // its answer is there, and is sent
+	k.interrupt(34, 32) // its answer is there, and is sent in time
 	k.answers(30, 0)
 	k.answers(31, 0)
 	k.answers(33, 0)
