@@ -20,7 +20,7 @@ BIN        := bin/ipcfs
 # A build asks git for the commit and fails where git refuses, in a tree of another user's say.
 export GOFLAGS := $(GOFLAGS) -buildvcs=$(shell git rev-parse --verify -q HEAD >/dev/null 2>&1 && echo auto || echo false)
 LDFLAGS    = $(if $(VERSION),-X main.version=$(VERSION))
-TEST_FLAGS = -timeout 40m
+TEST_FLAGS = -timeout 20m
 
 .DEFAULT_GOAL := build
 .PHONY: build mount umount test bench storm sim explore install clean setup-go setup-fuse setup-test
@@ -48,15 +48,13 @@ mount: setup-fuse build
 umount: build
 	@$(BIN) umount '$(IPC)'
 
-# Packages with the race detector; the mount without it, and everything on one processor, where other
-# interleavings happen.
+# Race detector first; then without it and on one processor, where other interleavings happen.
 test: setup-fuse setup-test setup-go
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt wants to change:" $$unformatted >&2; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	@skipped=$$(mktemp) && export IPCFS_TESTS_SKIPPED=$$skipped && trap 'rm -f $$skipped' EXIT && set -x && \
-		CGO_ENABLED=1 $(GO) test -race -count=1 $(TEST_FLAGS) $$($(GO) list ./... | grep -v /tests) && \
-		$(GO) test -count=1 $(TEST_FLAGS) ./tests/... && \
+		CGO_ENABLED=1 $(GO) test -race -count=1 $(TEST_FLAGS) ./... && \
 		GOMAXPROCS=1 $(GO) test -count=1 $(TEST_FLAGS) ./... && \
 		set +x && if [ -s $$skipped ]; then \
 			sort -u $$skipped -o $$skipped; \

@@ -27,6 +27,7 @@ type call struct {
 	parkedAt  objects.Time
 	silent    bool // the caller answers
 	atGate    bool // see gate: it will not be submitted
+	leases    bool // of an open: through its handle messages are taken on lease
 }
 
 type replyKind uint8
@@ -74,6 +75,9 @@ func (o *object) submitLocked(now objects.Time, k *call) objects.Finished {
 		}
 	}
 	done := o.impl.Submit(now, &k.Request)
+	if k.reply == replyOpen && k.Errno == syscall.EIDRM {
+		k.Errno = syscall.ENOENT // open(2): ENOENT, the name went after it was looked up
+	}
 	switch {
 	case o.pollers == nil:
 	case k.Op == objects.Connect, k.Op == objects.Hangup:
@@ -221,7 +225,7 @@ func (k *call) answer() syscall.Errno {
 	case k.reply == replyWrite:
 		return k.conn.ReplyWrite(k.unique, k.N)
 	case k.reply == replyOpen:
-		if k.Op == objects.Hold || k.handle.ReadOp == objects.Lease {
+		if k.Op == objects.Hold || k.leases {
 			if errno := k.fs.watchHolder(k.handle, k.Caller); errno != 0 {
 				// Held without a watch it might never be given back.
 				k.conn.Reply(k.unique, errno)

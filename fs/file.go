@@ -298,6 +298,7 @@ func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Calle
 		return errno
 	}
 	h, open := f.newHandle(e, n, flags)
+	k.leases = h.ReadOp == objects.Lease
 	h.opener.Caller, h.cost = callerOf(caller), cost
 	if e.spec.fixed {
 		h.text = &text

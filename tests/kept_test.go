@@ -110,6 +110,14 @@ print(attempt(os.open, "../.ipcfs/objects", os.O_RDONLY), attempt(os.open, "new"
 	balance()
 }
 
+// measuresMemory skips a test of how much memory the daemon takes where the race detector takes several times as much.
+func measuresMemory(t testing.TB) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("the race detector takes memory of its own; the run without it does not skip this")
+	}
+}
+
 // resident is the memory of the daemon in bytes: VmRSS and VmHWM, proc_pid_status(5).
 func (m *mountpoint) resident(t testing.TB) (now, peak int) {
 	t.Helper()
@@ -130,6 +138,7 @@ func (m *mountpoint) resident(t testing.TB) (now, peak int) {
 }
 
 func TestMemoryComesBackAfterAFlush(t *testing.T) {
+	measuresMemory(t)
 	t.Parallel()
 	m := mount(t)
 	mb := m.mailbox(t, directory, "jobs").with("capacity", "max", "capacity_bytes", "max")
@@ -194,6 +203,7 @@ func memoryCgroup(t testing.TB, bytes int) (dir, kills string) {
 
 // A user who does what he may, as much as he can, brings no daemon down, and others go on.
 func TestADaemonInASmallCgroupOutlivesWhatItAccepts(t *testing.T) {
+	measuresMemory(t)
 	const size = 256 << 20
 	cgroup, kills := memoryCgroup(t, size)
 	dir := emptyDir(t, nil)

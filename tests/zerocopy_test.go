@@ -492,7 +492,11 @@ os.rmdir(JOBS)
 // Receivers that race for one message: one gets it, the others ENOENT. Senders of one segment likewise.
 func TestZeroCopyHandsOverToOne(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ segmentMode, m *mountpoint) {
-		const clients, rounds = 4, 40
+		const clients = 4
+		rounds := 100
+		if raceEnabled {
+			rounds = 20
+		}
 		m.as1("mkdir", m.path("mailboxes", "jobs")).run(t).prints("")
 		m.as1("truncate", "-s", "8192", m.path("segments", "0")).run(t).prints("")
 		var cs []*client
