@@ -4,12 +4,12 @@ package objects
 // beginning to its end it is booked as the memory that it takes: what is left of its data
 // as bytes, the rest as kept.
 type chunk struct {
-	data       []byte // not read yet
-	cost       int64  // the memory that it takes, in bytes
-	uid        uint32 // whom it is booked on
-	buffer     Buffer // that data is in; nil: its own memory
-	mark       bool
-	prev, next *chunk
+	links[chunk]
+	data   []byte // not read yet
+	cost   int64  // the memory that it takes, in bytes
+	uid    uint32 // whom it is booked on
+	buffer Buffer // that data is in; nil: its own memory
+	mark   bool
 }
 
 // chunkCost is what a chunk takes beside its data: the size class of a chunk, rounded up.
@@ -41,43 +41,21 @@ const minChunk, maxChunk = 512, 64 << 10
 
 // A chunkList is the stream, the next byte first.
 type chunkList struct {
-	first, last *chunk
-	n           int64 // bytes
+	list[chunk, *chunk]
+	n int64 // bytes
 }
 
 func (l *chunkList) push(c *chunk) {
-	c.prev, c.next = l.last, nil
-	if l.last == nil {
-		l.first = c
-	} else {
-		l.last.next = c
-	}
-	l.last = c
+	l.list.push(c)
 	l.n += int64(len(c.data))
 }
 
 func (l *chunkList) pushFront(c *chunk) {
-	c.prev, c.next = nil, l.first
-	if l.first == nil {
-		l.last = c
-	} else {
-		l.first.prev = c
-	}
-	l.first = c
+	l.insert(c, nil)
 	l.n += int64(len(c.data))
 }
 
 func (l *chunkList) remove(c *chunk) {
-	if c.prev == nil {
-		l.first = c.next
-	} else {
-		c.prev.next = c.next
-	}
-	if c.next == nil {
-		l.last = c.prev
-	} else {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next = nil, nil
+	l.list.remove(c)
 	l.n -= int64(len(c.data))
 }

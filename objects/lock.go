@@ -45,17 +45,17 @@ type LockTable struct {
 	// Ledger books each lock that is held on the user whose it is; nil: nobody.
 	Ledger Ledger
 
-	held        [Exclusive]rangeTree // by type, Shared first
-	owners      map[uint64]*lockHolder
-	first, last *lockHolder // of those who have locks, in the order of their coming
-	waiting     queue
+	held    [Exclusive]rangeTree // by type, Shared first
+	owners  map[uint64]*lockHolder
+	holders list[lockHolder, *lockHolder] // who have locks, in the order of their coming
+	waiting queue
 }
 
 // A lockHolder has locks of one table, no two of which share a byte.
 type lockHolder struct {
-	owner      uint64
-	own        [Exclusive]rangeTree // by type
-	prev, next *lockHolder
+	links[lockHolder]
+	owner uint64
+	own   [Exclusive]rangeTree // by type
 }
 
 // heldLock is what a lock that is held costs in bytes: a node in each of two trees.
@@ -115,7 +115,7 @@ func (w *LockWaits) remove(r *Request) {
 // circle reports whether owner would wait for itself if it waited in t for l. seen are the
 // owners that have been followed.
 func (w *LockWaits) circle(owner uint64, t *LockTable, l FileLock, seen map[uint64]bool) bool {
-	for h := t.first; h != nil; h = h.next {
+	for h := t.holders.first; h != nil; h = h.next {
 		switch {
 		case seen[h.owner] || !h.opposes(&l):
 			continue
@@ -193,7 +193,7 @@ func (t *LockTable) Release(now Time, owner uint64) Finished {
 // Owners yields the locks that are held, of one owner those of one type in order.
 func (t *LockTable) Owners() iter.Seq[FileLock] {
 	return func(yield func(FileLock) bool) {
-		for h := t.first; h != nil; h = h.next {
+		for h := t.holders.first; h != nil; h = h.next {
 			for i := range h.own {
 				if !h.own[i].all(0, WholeFile, yield) {
 					return
@@ -209,7 +209,7 @@ func (t *LockTable) Waiters() iter.Seq[*Request] {
 }
 
 // Unused reports whether nobody holds or wants a lock.
-func (t *LockTable) Unused() bool { return t.first == nil && t.waiting.empty() }
+func (t *LockTable) Unused() bool { return t.holders.first == nil && t.waiting.empty() }
 
 // give carries out r, which nothing blocks.
 func (t *LockTable) give(now Time, r *Request) syscall.Errno {
@@ -248,14 +248,9 @@ func (t *LockTable) holder(owner uint64) *lockHolder {
 		if t.owners == nil {
 			t.owners = make(map[uint64]*lockHolder)
 		}
-		h = &lockHolder{owner: owner, prev: t.last}
+		h = &lockHolder{owner: owner}
 		t.owners[owner] = h
-		if t.last == nil {
-			t.first = h
-		} else {
-			t.last.next = h
-		}
-		t.last = h
+		t.holders.push(h)
 	}
 	return h
 }
@@ -266,16 +261,7 @@ func (t *LockTable) leave(h *lockHolder) {
 		return
 	}
 	delete(t.owners, h.owner)
-	if h.prev == nil {
-		t.first = h.next
-	} else {
-		h.prev.next = h.next
-	}
-	if h.next == nil {
-		t.last = h.prev
-	} else {
-		h.next.prev = h.prev
-	}
+	t.holders.remove(h)
 }
 
 // set replaces what l's owner holds of l's range by l (fcntl(2): a process's locks do not

@@ -12,6 +12,8 @@ const inlineData = 64
 
 // A Message is what one Send put into a mailbox.
 type Message struct {
+	links[Message]
+
 	Data   []byte // empty if it is a segment that was sent whole
 	Seq    uint64 // 1 for the mailbox's first message
 	Sender Caller
@@ -26,16 +28,16 @@ type Message struct {
 	Priority uint8
 	Urgent   bool
 
-	borrowed   bool   // Data belongs to the driver
-	peeked     bool   // a handle may read on in a copy of it
-	carried    bool   // it came from another mailbox
-	rank       uint8  // in the list that it is in
-	booked     uint32 // the bytes that are booked in the ledger, and 1; 0 if it is not
-	age        int32  // its place in the list's ages, counted from 1; 0: it has none
-	share      *share // nil unless it was broadcast
-	extra      *extra // what few messages have, nil if this one has nothing of it
-	prev, next *Message
-	inline     [inlineData]byte
+	borrowed bool // Data belongs to the driver
+	peeked   bool // a handle may read on in a copy of it
+	carried  bool // it came from another mailbox
+	state    state
+	rank     uint8  // in the list that it is in
+	booked   uint32 // the bytes that are booked in the ledger, and 1; 0 if it is not
+	age      int32  // its place in the list's ages, counted from 1; 0: it has none
+	share    *share // nil unless it was broadcast
+	extra    *extra // what few messages have, nil if this one has nothing of it
+	inline   [inlineData]byte
 }
 
 // extra is what few messages have.
@@ -112,11 +114,11 @@ func (m *Message) own() {
 // by rank, the highest first, and within one rank first come, first served. Where all
 // have rank 0, as they have unless a label says otherwise, it is a plain list.
 type messageList struct {
-	first, last *Message
-	n           int64
-	bytes       int64  // of their Data
-	memory      int64  // bytes of those that are memory
-	ranks       *ranks // nil as long as there has been none but 0
+	list[Message, *Message]
+	n      int64
+	bytes  int64  // of their Data
+	memory int64  // bytes of those that are memory
+	ranks  *ranks // nil as long as there has been none but 0
 
 	// numbers finds messages by their Seq. It is nil unless somebody has asked since
 	// the list was last empty.
@@ -184,17 +186,7 @@ func (l *messageList) putBack(m *Message, rank uint8) {
 
 // insert adds m after the message at, or as the first if that is nil.
 func (l *messageList) insert(m, at *Message) {
-	m.prev = at
-	if at == nil {
-		m.next, l.first = l.first, m
-	} else {
-		m.next, at.next = at.next, m
-	}
-	if m.next == nil {
-		l.last = m
-	} else {
-		m.next.prev = m
-	}
+	l.list.insert(m, at)
 	l.n++
 	l.bytes += int64(len(m.Data))
 	l.memory += m.memory().length()
@@ -215,17 +207,7 @@ func (l *messageList) remove(m *Message) {
 			l.ranks.used &^= 1 << m.rank
 		}
 	}
-	if m.prev == nil {
-		l.first = m.next
-	} else {
-		m.prev.next = m.next
-	}
-	if m.next == nil {
-		l.last = m.prev
-	} else {
-		m.next.prev = m.prev
-	}
-	m.prev, m.next = nil, nil
+	l.list.remove(m)
 	l.n--
 	l.bytes -= int64(len(m.Data))
 	l.memory -= m.memory().length()
@@ -311,13 +293,27 @@ func (l *messageList) outOfBand() bool { return l.first != nil && l.first.Urgent
 // oldest returns the oldest message of the lowest rank, which is what goes first to
 // make room. Urgent messages do not.
 func (l *messageList) oldest() *Message {
+	return l.oldestOf(l.last)
+}
+
+// oldestOf returns the first message of the rank of last, which is the last one of that rank
+// and may be nil. It returns nil for urgent messages.
+func (l *messageList) oldestOf(last *Message) *Message {
 	switch {
-	case l.last == nil || l.last.Urgent:
+	case last == nil || last.Urgent:
 		return nil
-	case l.above(l.last.rank) == nil:
+	case l.above(last.rank) == nil:
 		return l.first
 	}
-	return l.above(l.last.rank).next
+	return l.above(last.rank).next
+}
+
+// oldestAfter returns what goes after m to make room, nil if nothing does.
+func (l *messageList) oldestAfter(m *Message) *Message {
+	if m.next != nil && m.next.rank == m.rank {
+		return m.next
+	}
+	return l.oldestOf(l.above(m.rank))
 }
 
 // reorder gives each message the rank it has under o.

@@ -52,6 +52,8 @@ type Caller struct {
 
 // A Request is one operation of one process on one object.
 type Request struct {
+	links[Request] // in the wait queue; next also links Finished
+
 	Op       Op
 	Nonblock bool // fail with EAGAIN instead of parking
 
@@ -114,15 +116,14 @@ type Request struct {
 	// Tag is the driver's. Objects do not look at it.
 	Tag any
 
-	shown      *Message // what of it the process sees, the message itself unless it is rendered
-	message    *Message // what a parked send offers, what a finished receive took
-	units      int64    // what a Wait or Post moves; the bytes that a parked Write or Send still offers
-	rest       []byte   // of the Data of a Send, behind message
-	chunk      *chunk   // those bytes are at the end of it
-	from       uint32   // on whom what a finished Read took was booked
-	spans      []span   // that, if it was on several
-	on         *queue   // the wait queue the request is parked in
-	prev, next *Request // in that queue; next also links Finished
+	shown   *Message // what of it the process sees, the message itself unless it is rendered
+	message *Message // what a parked send offers, what a finished receive took
+	units   int64    // what a Wait or Post moves; the bytes that a parked Write or Send still offers
+	rest    []byte   // of the Data of a Send, behind message
+	chunk   *chunk   // those bytes are at the end of it
+	from    uint32   // on whom what a finished Read took was booked
+	spans   []span   // that, if it was on several
+	on      *queue   // the wait queue the request is parked in
 }
 
 // A Buffer is memory of the driver's that is in use for as long as somebody holds it. It
@@ -216,8 +217,8 @@ func (f Finished) All() iter.Seq[*Request] {
 
 // A queue holds parked requests, first come, first served.
 type queue struct {
-	first, last *Request
-	n           int
+	list[Request, *Request]
+	n int
 }
 
 func (q *queue) push(now Time, r *Request) {
@@ -225,28 +226,14 @@ func (q *queue) push(now Time, r *Request) {
 		panic("objects: request parked twice: " + r.Op.String())
 	}
 	r.Since = now
-	r.on, r.prev, r.next = q, q.last, nil
-	if q.last == nil {
-		q.first = r
-	} else {
-		q.last.next = r
-	}
-	q.last = r
+	r.on, r.next = q, nil
+	q.list.push(r)
 	q.n++
 }
 
 func (q *queue) remove(r *Request) {
-	if r.prev == nil {
-		q.first = r.next
-	} else {
-		r.prev.next = r.next
-	}
-	if r.next == nil {
-		q.last = r.prev
-	} else {
-		r.next.prev = r.prev
-	}
-	r.on, r.prev, r.next = nil, nil, nil
+	q.list.remove(r)
+	r.on = nil
 	q.n--
 }
 
@@ -275,5 +262,3 @@ func (q *queue) drain(done *Finished, errno syscall.Errno) {
 		done.add(r)
 	}
 }
-
-func (q *queue) empty() bool { return q.first == nil }

@@ -30,7 +30,7 @@ func TestLawsFindBugsInTheSource(t *testing.T) {
 		{"waiting receivers do not select", "mailbox_receive.go", "for r != nil && !r.Handle.Only.admits(m) {", "for r != nil && false {"},
 		{"waiting senders are not selected", "mailbox_receive.go", "s.message.share != nil && !looks || !only.admits(s.message) {", "s.message.share != nil && !looks {"},
 		{"a later message of its priority first", "message.go", "l.insert(m, l.ranks.ends[rank])", "l.insert(m, l.above(rank))"},
-		{"the highest priority is dropped", "message.go", "return l.above(l.last.rank).next", "return l.first"},
+		{"the highest priority is dropped", "message.go", "return l.above(last.rank).next", "return l.first"},
 		{"a priority's end is forgotten", "message.go", "l.ranks.ends[m.rank] = m.prev\n", ""},
 		{"a new order leaves the messages", "message.go", "if o == FIFO {", "if false {"},
 		{"priorities do not count", "selector.go", "case o == ByPriorities:", "case o > ByPriorities:"},

@@ -1,0 +1,90 @@
+package objects
+
+import "testing"
+
+// benchmarkMailbox is an empty mailbox, open to send and to receive.
+func benchmarkMailbox(b *testing.B, policies ...string) (o *Mailbox, sender, receiver *Handle) {
+	b.Helper()
+	o = NewMailbox(Unlimited)
+	for i := 0; i < len(policies); i += 2 {
+		if _, errno := o.SetPolicy(0, policies[i], policies[i+1]); errno != 0 {
+			b.Fatalf("%s %s: %v", policies[i], policies[i+1], errno)
+		}
+	}
+	sender, receiver = &Handle{Writes: true, WriteOp: Send}, &Handle{Reads: true, ReadOp: Receive}
+	o.Submit(0, &Request{Op: Open, Handle: sender})
+	o.Submit(0, &Request{Op: Open, Handle: receiver})
+	b.ReportAllocs()
+	return o, sender, receiver
+}
+
+// BenchmarkSendThenReceive is a message of 64 bytes that is held.
+func BenchmarkSendThenReceive(b *testing.B) {
+	o, sender, receiver := benchmarkMailbox(b)
+	data := make([]byte, 64)
+	var s, r Request
+	for b.Loop() {
+		s = Request{Op: Send, Handle: sender, Data: data}
+		o.Submit(0, &s)
+		r = Request{Op: Receive, Handle: receiver, Size: 4096}
+		o.Submit(0, &r)
+	}
+}
+
+// BenchmarkReceiveThenSend is a message of 64 bytes that is handed to who waits.
+func BenchmarkReceiveThenSend(b *testing.B) {
+	o, sender, receiver := benchmarkMailbox(b)
+	data := make([]byte, 64)
+	var s, r Request
+	for b.Loop() {
+		r = Request{Op: Receive, Handle: receiver, Size: 4096}
+		o.Submit(0, &r)
+		s = Request{Op: Send, Handle: sender, Data: data}
+		o.Submit(0, &s)
+	}
+}
+
+// BenchmarkRendezvous is a message of 64 bytes whose sender waits.
+func BenchmarkRendezvous(b *testing.B) {
+	o, sender, receiver := benchmarkMailbox(b, "capacity", "0")
+	data := make([]byte, 64)
+	var s, r Request
+	for b.Loop() {
+		s = Request{Op: Send, Handle: sender, Data: data}
+		o.Submit(0, &s)
+		r = Request{Op: Receive, Handle: receiver, Size: 4096}
+		o.Submit(0, &r)
+	}
+}
+
+// BenchmarkDropOldest is a message of 64 bytes for which another is dropped.
+func BenchmarkDropOldest(b *testing.B) {
+	o, sender, _ := benchmarkMailbox(b, "capacity", "8", "overflow", "drop-oldest")
+	data := make([]byte, 64)
+	var s Request
+	for b.Loop() {
+		s = Request{Op: Send, Handle: sender, Data: data}
+		o.Submit(0, &s)
+	}
+}
+
+// BenchmarkBroadcast is a message of 64 bytes that is held for ten.
+func BenchmarkBroadcast(b *testing.B) {
+	o, sender, receiver := benchmarkMailbox(b, "receivers", "broadcast")
+	handles := []*Handle{receiver}
+	for range 9 {
+		h := &Handle{Reads: true, ReadOp: Receive}
+		o.Submit(0, &Request{Op: Open, Handle: h})
+		handles = append(handles, h)
+	}
+	data := make([]byte, 64)
+	var s, r Request
+	for b.Loop() {
+		s = Request{Op: Send, Handle: sender, Data: data}
+		o.Submit(0, &s)
+		for _, h := range handles {
+			r = Request{Op: Receive, Handle: h, Size: 4096}
+			o.Submit(0, &r)
+		}
+	}
+}
