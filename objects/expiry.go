@@ -98,9 +98,7 @@ func (b *Mailbox) Expire(now Time) Finished {
 
 // lapse counts m, which is not held, as expired.
 func (b *Mailbox) lapse(now Time, m *Message, done *Finished) {
-	m.refund(b.ledger)
-	b.expired++
-	b.certify(now, m, Expired, Caller{}, done)
+	b.retire(now, m, Expired, Caller{}, done)
 }
 
 // expire drops what has expired and finds out what is next to. It looks at nothing else.

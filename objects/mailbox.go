@@ -67,10 +67,9 @@ type Mailbox struct {
 	held      messageList
 	due       Time                     // nothing that is held expires before; 0: nothing does
 	shared    int64                    // how many of held are broadcast
-	begun     int64                    // messages that writers have begun
+	in        [states]int64            // how many messages are in each state that has a place
 	pinned    struct{ n, bytes int64 } // messages received that count as held: see retain
 	unpinned  bool                     // there are fewer now
-	leased    int64                    // messages that are on lease
 	leases    *deadlines[*Handle]      // that end; nil before the first lease
 	leaseDue  Time                     // none of them ends before; 0: none does
 	dead      messageList              // that are to go to the dead letters
@@ -208,9 +207,16 @@ func (b *Mailbox) longest() int64 {
 	return n
 }
 
+// room is how many messages, and how many bytes, the mailbox can hold more. It is negative
+// if it holds more than it may: see [Mailbox.admit].
+func (b *Mailbox) room() (messages, bytes int64) {
+	return b.capacity - b.held.n - b.pinned.n, b.capacityBytes - b.held.bytes - b.pinned.bytes
+}
+
 // fits reports whether a message of n bytes can be held.
 func (b *Mailbox) fits(n int64) bool {
-	return b.held.n+b.pinned.n < b.capacity && n <= b.capacityBytes-b.held.bytes-b.pinned.bytes
+	messages, bytes := b.room()
+	return messages > 0 && n <= bytes
 }
 
 // flush discards what is held. The messages of parked senders were not sent yet:
@@ -284,8 +290,7 @@ func (b *Mailbox) takeBack(now Time, r *Request) Finished {
 		b.owe(now, r, m, &done)
 		return done
 	default:
-		b.received--
-		b.uncertify(m)
+		b.revive(m)
 	}
 	b.returned(now, m, &done)
 	return done
@@ -298,14 +303,14 @@ func (b *Mailbox) Destroy(now Time) Finished {
 	b.held.ages = nil // for what is going, all of it
 	for _, l := range []*messageList{&b.held, &b.dead} {
 		for m := l.pop(); m != nil; m = l.pop() {
-			m.refund(b.ledger)
+			b.unsend(m)
 		}
 	}
-	b.shared, b.begun, b.leased, b.leases = 0, 0, 0, nil
+	b.shared, b.leases = 0, nil
 	for _, h := range b.handles {
 		for _, m := range []*Message{h.seen().begun, h.seen().leased} {
 			if m != nil {
-				m.refund(b.ledger)
+				b.unsend(m)
 			}
 		}
 		b.abolish(h)
@@ -319,7 +324,7 @@ func (b *Mailbox) Destroy(now Time) Finished {
 	for _, q := range []*queue{&b.senders, &b.beginners} {
 		for s := q.first; s != nil; s = q.first {
 			if s.message != nil {
-				s.message.refund(b.ledger)
+				b.unsend(s.message)
 				s.message, s.begun = nil, 0
 			}
 			s.N = 0
@@ -335,7 +340,7 @@ func (b *Mailbox) Removable() syscall.Errno {
 		return syscall.EBUSY
 	}
 	switch {
-	case b.leased > 0:
+	case b.in[leased] > 0:
 		return syscall.EBUSY
 	case b.held.n+b.dead.n+int64(b.senders.n) > 0:
 		return syscall.ENOTEMPTY
@@ -404,7 +409,7 @@ func (b *Mailbox) Stat() []Counter {
 		{"dropped", b.dropped},
 		{"expired", b.expired},
 		{"redelivered", b.redelivered},
-		{"leased", b.leased + b.dead.n},
+		{"leased", b.in[leased] + b.dead.n},
 		{"senders_waiting", int64(b.senders.n + b.beginners.n)},
 		{"receivers_waiting", int64(b.receivers.n + b.peekers.n)},
 		{"open_senders", b.openSenders},

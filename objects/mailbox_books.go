@@ -17,6 +17,14 @@ const messageCost = 256
 // cost is what m is booked as.
 func (m *Message) cost() Cost { return Cost{Messages: 1, Bytes: int64(m.booked) - 1} }
 
+// refundable is what refund would give back now.
+func (m *Message) refundable() Cost {
+	if m.booked == 0 || m.extra != nil && m.extra.pins > 0 {
+		return Cost{}
+	}
+	return m.cost()
+}
+
 // charge books m before it is kept.
 func (m *Message) charge(l Ledger) syscall.Errno {
 	if m.booked > 0 {
@@ -57,11 +65,11 @@ func (m *Message) shrink(l Ledger, n int) {
 // refund takes m off the books, unless an open file keeps it at its sender's expense. Its
 // memory, if it has any, is freed unless a handle still reads it.
 func (m *Message) refund(l Ledger) {
-	if m.extra != nil && m.extra.pins > 0 {
-		m.extra.over = true
-		return
-	}
 	if m.booked > 0 {
+		if m.extra != nil && m.extra.pins > 0 {
+			m.extra.over = true
+			return
+		}
 		l.Adjust(m.Sender.Uid, m.cost().minus())
 		m.booked = 0
 	}

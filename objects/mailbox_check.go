@@ -54,25 +54,56 @@ func (b *Mailbox) Check() error {
 			}
 		}
 	}
+	if err := b.checkStates(); err != nil {
+		return err
+	}
 	return b.checkHandles()
+}
+
+// checkStates checks that each message is in the place of its state, and that none is in
+// such a state and in no place.
+func (b *Mailbox) checkStates() error {
+	var in [states]int64
+	var err error
+	check := func(m *Message, want state) {
+		if m == nil {
+			return
+		}
+		if in[want]++; m.state != want {
+			err = fmt.Errorf("message %d is in the place of the %s and its state is %s", m.Seq, want, m.state)
+		} else if m.booked == 0 {
+			err = fmt.Errorf("message %d is %s and off the books", m.Seq, want)
+		}
+	}
+	for m := b.held.first; m != nil; m = m.next {
+		check(m, held)
+	}
+	for m := b.dead.first; m != nil; m = m.next {
+		check(m, dead)
+	}
+	for s := b.senders.first; s != nil; s = s.next {
+		check(s.message, offered)
+	}
+	for _, h := range b.handles {
+		check(h.seen().begun, begun)
+		check(h.seen().leased, leased)
+	}
+	if err == nil && in != b.in {
+		err = fmt.Errorf("there are %v messages in the states %v, counted %v", in, stateNames, b.in)
+	}
+	return err
 }
 
 // checkHandles checks what belongs to open files.
 func (b *Mailbox) checkHandles() error {
-	var begun, leases int64
 	owed := make(map[*Message]int)
 	for _, h := range b.handles {
 		s := h.seen()
 		if h.booked != h.footprint() {
 			return fmt.Errorf("an open file keeps %d bytes, and %d are booked", h.footprint(), h.booked)
 		}
-		if s.begun != nil {
-			begun++
-		}
-		if s.leased != nil {
-			if leases++; s.ends != 0 && (b.leaseDue == 0 || s.ends < b.leaseDue) {
-				return fmt.Errorf("a lease ends at %d, unnoticed until %d", s.ends, b.leaseDue)
-			}
+		if s.leased != nil && s.ends != 0 && (b.leaseDue == 0 || s.ends < b.leaseDue) {
+			return fmt.Errorf("a lease ends at %d, unnoticed until %d", s.ends, b.leaseDue)
 		}
 		for i, m := range s.inbox {
 			if owed[m]++; i > 0 && b.order.precedes(m, s.inbox[i-1]) {
@@ -89,11 +120,8 @@ func (b *Mailbox) checkHandles() error {
 	if s := b.senders.first; s != nil {
 		delete(owed, s.message)
 	}
-	switch {
-	case len(owed) > 0:
+	if len(owed) > 0 {
 		return fmt.Errorf("%d broadcast messages are owed that are not held", len(owed))
-	case begun != b.begun || leases != b.leased:
-		return fmt.Errorf("%d messages are begun and %d leased, counted %d and %d", begun, leases, b.begun, b.leased)
 	}
 	return nil
 }

@@ -88,13 +88,8 @@ func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 }
 
 func (b *Mailbox) setBegun(h *Handle, m *Message) {
-	switch was := h.seen().begun; {
-	case was == nil && m != nil:
-		b.begun++
-	case was != nil && m == nil:
-		b.begun--
-	case was == m:
-		return
+	if m != nil {
+		b.enter(m, begun)
 	}
 	h.kept().begun = m
 }
@@ -105,10 +100,11 @@ func (b *Mailbox) unbegin(r *Request, m *Message) {
 	if m.peeked {
 		// Who has peeked at it goes on to read what it was, while other bytes follow
 		// the beginning.
-		fresh := *m
-		fresh.Data, fresh.peeked = append([]byte(nil), m.Data...), false
+		rest := *m
+		rest.Data, rest.peeked, rest.state = append([]byte(nil), m.Data...), false, fresh
 		m.booked = 0
-		m = &fresh
+		b.unsend(m)
+		m = &rest
 	}
 	m.Data = m.Data[:r.begun]
 	m.share = nil // it was offered to be broadcast, and nobody has it
@@ -147,7 +143,7 @@ func (r *Request) leavesOff() bool {
 func (b *Mailbox) spoil(h *Handle, errno syscall.Errno, goesOn bool) {
 	if m := h.seen().begun; m != nil {
 		b.setBegun(h, nil)
-		m.refund(b.ledger)
+		b.unsend(m)
 	}
 	if goesOn {
 		h.kept().spoiled = errno
@@ -228,10 +224,10 @@ func (b *Mailbox) takesBeginning(m *Message, n int64, r *Request) bool {
 		return true
 	case b.overflow == Block && before(&b.senders), before(&b.beginners):
 		return false
-	case b.receiving == Broadcast && !b.anyoneFor(m), b.awaited(m) && int64(b.receivers.n) > b.begun:
+	case b.receiving == Broadcast && !b.anyoneFor(m), b.awaited(m) && int64(b.receivers.n) > b.in[begun]:
 		return true
 	}
-	return b.held.n+b.begun < b.capacity && b.fits(n)
+	return b.held.n+b.in[begun] < b.capacity && b.fits(n)
 }
 
 // begin lets those begin who may now.
@@ -261,7 +257,7 @@ func (b *Mailbox) endBegun(now Time, h *Handle, killed bool, done *Finished) {
 	b.setBegun(h, nil)
 	m.forgo()
 	if killed {
-		m.refund(b.ledger)
+		b.unsend(m)
 		return
 	}
 	if b.overflow != Block || b.senders.empty() || m.Urgent || b.awaited(m) {
@@ -274,6 +270,7 @@ func (b *Mailbox) endBegun(now Time, h *Handle, killed bool, done *Finished) {
 		}
 	}
 	r := &Request{Op: Send, Caller: m.Sender, message: m}
+	b.enter(m, offered)
 	b.senders.push(now, r)
 	b.show(m, done)
 	if b.senders.first == r {

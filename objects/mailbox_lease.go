@@ -40,11 +40,11 @@ func after(now, span Time) Time {
 
 // lease leaves m to the handle of r until it is settled. It stays on the books.
 func (b *Mailbox) lease(now Time, r *Request, m *Message) {
+	b.enter(m, leased)
 	m.own()
 	m.restore(b.ledger)
 	s := r.Handle.kept()
 	s.leased, s.ends, s.late = m, after(now, b.leaseTime), false
-	b.leased++
 	b.timeLease(r.Handle)
 }
 
@@ -70,10 +70,8 @@ func (b *Mailbox) nextLease() Time {
 func (b *Mailbox) unlease(h *Handle) *Message {
 	m := h.mail.leased
 	b.leases.remove(h)
+	b.leaseDue = b.nextLease()
 	h.mail.leased, h.mail.ends = nil, 0
-	if b.leased--; b.leased == 0 {
-		b.leaseDue = 0
-	}
 	return m
 }
 
@@ -101,9 +99,7 @@ func (b *Mailbox) settle(now Time, r *Request) Finished {
 		m := b.unlease(h)
 		h.done()
 		b.book(h)
-		m.refund(b.ledger)
-		b.received++
-		b.certify(now, m, Received, r.principal(), &done)
+		b.retire(now, m, Received, r.principal(), &done)
 	case "nack":
 		b.endLease(now, h, &done)
 	case "extend":
@@ -124,6 +120,7 @@ func (b *Mailbox) endLease(now Time, h *Handle, done *Finished) {
 	h.done()
 	b.book(h)
 	if m.Deliveries++; int64(m.Deliveries) >= b.maxDeliveries && b.deadLetters != "" {
+		b.enter(m, dead)
 		b.dead.push(m, 0)
 		return
 	}

@@ -65,13 +65,6 @@ func (p *parcel) settle() {
 	p.storage = nil
 }
 
-// letGo ends what is left of l, a list of messages that are not held any more.
-func (l *messageList) letGo() {
-	for m := l.first; m != nil; m = m.next {
-		m.memory().letGo()
-	}
-}
-
 // Size is the message's length in bytes.
 func (m *Message) Size() int64 {
 	if m.memory() != nil {
@@ -106,7 +99,7 @@ func (m *Message) part(from, n int) ([]byte, syscall.Errno) {
 // finds what has been there, but for memory, which is gone.
 func (m *Message) moved() *Message {
 	other := *m
-	m.booked = 0
+	other.state, m.booked = fresh, 0
 	if len(m.Data) <= inlineData {
 		other.Data = other.inline[:copy(other.inline[:], m.Data)]
 	}
@@ -144,7 +137,7 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 		return arrived, errno
 	}
 	if errno := g.ledger.Move(g.owner, Cost{Bytes: g.booked}, c.Uid, Cost{Bytes: g.booked}); errno != 0 {
-		m.refund(to.ledger)
+		to.unsend(m)
 		return arrived, errno
 	}
 	m.extra = &extra{memory: &parcel{
@@ -185,10 +178,8 @@ func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, 
 	}
 	g.changed = now
 	from.release(m)
-	m.refund(from.ledger)
-	from.received++
 	from.taken = now
-	from.certify(now, m, Moved, Caller{}, &done)
+	from.retire(now, m, Moved, Caller{}, &done)
 	from.pump(now, &done)
 	return done, 0
 }

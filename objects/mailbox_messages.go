@@ -67,12 +67,11 @@ func Transfer(now Time, from, to *Mailbox, seq uint64) (left, arrived Finished, 
 // Urgent or not, it needs room there: that it was urgent elsewhere gives nobody the right to
 // fill to beyond its capacity.
 func (b *Mailbox) pass(now Time, m *Message, to *Mailbox, left, arrived *Finished) {
-	b.received++
 	b.taken = now
-	b.certify(now, m, Moved, Caller{}, left)
-	m = m.moved()
-	m.share, m.Deliveries, m.carried = nil, 0, true
-	to.put(now, m, arrived)
+	other := m.moved()
+	b.retire(now, m, Moved, Caller{}, left)
+	other.share, other.Deliveries, other.carried = nil, 0, true
+	to.put(now, other, arrived)
 }
 
 // refuses reports whether a send of m that does not wait would fail for want of room.

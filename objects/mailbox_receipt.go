@@ -10,6 +10,10 @@ const (
 	Dropped
 	Expired
 	Moved // to another mailbox
+
+	// The rest are in no receipt.
+	shared    // by all subscribers; each of them was recorded
+	withdrawn // before it was sent, or gone with the mailbox
 )
 
 var fateNames = [...]string{Received: "received", Dropped: "dropped", Expired: "expired", Moved: "moved"}
@@ -27,17 +31,17 @@ func (b *Mailbox) expectReceipt(m *Message) {
 	}
 }
 
-// certify adds to the receipt of m what has become of it, and by whose doing.
-func (b *Mailbox) certify(now Time, m *Message, fate Fate, by Caller, done *Finished) {
+// addToReceipt adds to the receipt of m what has become of it, and by whose doing.
+func (b *Mailbox) addToReceipt(now Time, m *Message, fate Fate, by Caller, done *Finished) {
 	if h := m.wants(); h != nil && h.seen().last == m.extra && h.mail.pending {
 		h.mail.receipt = append(h.mail.receipt, h.mail.receipts(fate, by, now)...)
 		b.book(h)
-		b.certified(m, done)
+		b.completeReceipt(m, done)
 	}
 }
 
-// certified completes the receipt of m if nobody else is to get that.
-func (b *Mailbox) certified(m *Message, done *Finished) {
+// completeReceipt completes the receipt of m if nobody else is to get that.
+func (b *Mailbox) completeReceipt(m *Message, done *Finished) {
 	h := m.wants()
 	if h == nil || h.seen().last != m.extra || !h.mail.pending || m.share != nil && m.share.owed > 0 {
 		return
@@ -54,8 +58,8 @@ func (b *Mailbox) certified(m *Message, done *Finished) {
 	}
 }
 
-// uncertify takes back that m was received, as long as nobody has read it.
-func (b *Mailbox) uncertify(m *Message) {
+// resetReceipt takes back that m was received, as long as nobody has read it.
+func (b *Mailbox) resetReceipt(m *Message) {
 	if h := m.wants(); h != nil && h.seen().last == m.extra {
 		h.mail.pending, h.mail.receipt = true, nil
 		b.book(h)

@@ -40,23 +40,25 @@ func (b *Mailbox) look(r *Request, m *Message) {
 func (b *Mailbox) deliver(now Time, r *Request, m *Message, done *Finished) {
 	if r.Op == Lease {
 		b.lease(now, r, m)
-		b.hand(now, r, m, done)
-		b.book(r.Handle)
-		return
+		b.fill(now, r, m)
+	} else {
+		b.fill(now, r, m)
+		b.retain(r.Handle, m)
+		b.retire(now, m, Received, r.principal(), done)
 	}
-	b.received++
-	b.certify(now, m, Received, r.principal(), done)
-	b.hand(now, r, m, done)
-	b.retain(r.Handle, m)
-	m.refund(b.ledger)
+	b.answer(r, done)
 	b.book(r.Handle)
 }
 
-// hand finishes the receive r with m.
-func (b *Mailbox) hand(now Time, r *Request, m *Message, done *Finished) {
+// fill gives the receive r the first bytes of m.
+func (b *Mailbox) fill(now Time, r *Request, m *Message) {
 	b.taken = now
 	r.message, r.took = m, true
 	r.Handle.begin(r, m)
+}
+
+// answer finishes the receive r, which has its bytes.
+func (b *Mailbox) answer(r *Request, done *Finished) {
 	done.add(r)
 	if !r.Handle.left() && r.Op != Lease {
 		return

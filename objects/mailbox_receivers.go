@@ -238,10 +238,10 @@ func (b *Mailbox) give(now Time, r *Request, m *Message, done *Finished) {
 	b.accept(now, m)
 	r.Handle.dequeue(m)
 	m.share.got++
-	b.received++
-	b.certify(now, m, Received, r.principal(), done)
-	b.hand(now, r, m, done)
+	b.fill(now, r, m)
 	b.retain(r.Handle, m)
+	b.recordFate(now, m, Received, r.principal(), done)
+	b.answer(r, done)
 	b.settled(now, m, done)
 	b.book(r.Handle)
 }
@@ -261,8 +261,7 @@ func (b *Mailbox) settled(now Time, m *Message, done *Finished) {
 		b.shared--
 	}
 	if s.got > 0 {
-		m.refund(b.ledger)
-		b.certified(m, done)
+		b.retire(now, m, shared, Caller{}, done)
 	} else {
 		b.accept(now, m)
 		b.drop(now, m, done)
@@ -330,6 +329,7 @@ func (b *Mailbox) owe(now Time, r *Request, m *Message, done *Finished) {
 	if m.share.owed == 0 {
 		m.share.held = true
 		b.shared++
+		b.enter(m, fresh)
 		b.restore(m)
 	}
 	b.enqueue(h, m)

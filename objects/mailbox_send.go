@@ -68,7 +68,9 @@ func (b *Mailbox) advance(now Time, r *Request, done *Finished) {
 			b.end(r, errno, done)
 			return
 		case !sent:
-			if !r.Parked() {
+			if r.Parked() {
+				b.enter(m, offered)
+			} else {
 				b.park(now, r, done)
 			}
 			return
@@ -134,7 +136,7 @@ func (b *Mailbox) withdraw(r *Request) {
 		b.unbegin(r, m)
 		return
 	}
-	m.refund(b.ledger)
+	b.unsend(m)
 }
 
 // park makes the sender r wait, or fails it.
@@ -151,6 +153,7 @@ func (b *Mailbox) park(now Time, r *Request, done *Finished) {
 	}
 	r.message.own()
 	r.Data = nil
+	b.enter(r.message, offered)
 	b.senders.push(now, r)
 	b.show(r.message, done)
 	if b.senders.first == r {
@@ -182,52 +185,91 @@ func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno sy
 			return true, 0
 		}
 	}
-	var oldest messageList // dropped for m
+	evicted := 0 // how many are dropped for m
 	if partly := m.share != nil && m.Seq != 0; !b.fits(n) && (!m.Urgent || m.carried) && (!partly || b.overflow == Block) {
 		switch b.overflow {
 		case Block:
 			return false, 0
 		case Fail:
 			return false, syscall.EAGAIN
-		case DropOldest:
-			for old := b.held.oldest(); old != nil && !b.fits(n); old = b.held.oldest() {
-				b.held.remove(old)
-				old.memory().hold()
-				old.refund(b.ledger)
-				oldest.push(old, 0)
-			}
 		}
-		if !b.fits(n) { // DropNewest, or nothing older to drop
+		fits := false
+		if b.overflow == DropOldest {
+			evicted, fits = b.evictions(n)
+		}
+		if !fits { // DropNewest, or nothing older to drop
 			b.accept(now, m)
 			b.revoke(m)
 			b.drop(now, m, done)
-			oldest.letGo()
-			b.dropAll(now, &oldest, done)
+			b.evict(now, evicted, done)
 			return true, 0
 		}
 	}
 	errno = b.reserve(m)
 	if errno == 0 {
-		errno = m.charge(b.ledger)
+		errno = b.chargeInstead(m, evicted)
 	}
 	if errno != 0 {
 		// mq_send(3) has no such case; like every send that fails, it changes nothing.
-		for old := oldest.pop(); old != nil; old = oldest.pop() {
-			b.restore(old)
-			old.memory().letGo()
-		}
 		return false, errno
 	}
-	oldest.letGo()
-	b.dropAll(now, &oldest, done)
+	b.evict(now, evicted, done)
 	b.hold(now, m, done)
 	return true, 0
+}
+
+// evictions is how many of the oldest messages have to be dropped so that one of n bytes
+// fits. It reports false if it does not fit even when all are dropped that can be.
+func (b *Mailbox) evictions(n int64) (evicted int, fits bool) {
+	messages, bytes := b.room()
+	for old := b.held.oldest(); old != nil && (messages < 1 || bytes < n); old = b.held.oldestAfter(old) {
+		evicted++
+		messages++
+		bytes += int64(len(old.Data))
+	}
+	return evicted, messages >= 1 && bytes >= n
+}
+
+// evict drops that many of the oldest messages.
+func (b *Mailbox) evict(now Time, evicted int, done *Finished) {
+	for range evicted {
+		m := b.held.oldest()
+		b.release(m)
+		b.drop(now, m, done)
+	}
+}
+
+// chargeInstead books m in place of that many of the oldest messages, which are to be
+// evicted for it. If it fails, nothing has changed.
+func (b *Mailbox) chargeInstead(m *Message, evicted int) syscall.Errno {
+	if evicted == 0 || m.booked > 0 {
+		return m.charge(b.ledger)
+	}
+	old := b.held.oldest()
+	for range evicted {
+		b.ledger.Adjust(old.Sender.Uid, old.refundable().minus())
+		old = b.held.oldestAfter(old)
+	}
+	errno := m.charge(b.ledger)
+	old = b.held.oldest()
+	for range evicted {
+		switch c := old.refundable(); {
+		case c == Cost{}:
+		case errno == 0:
+			old.booked = 0
+		default:
+			b.ledger.Adjust(old.Sender.Uid, c)
+		}
+		old = b.held.oldestAfter(old)
+	}
+	return errno
 }
 
 // hold keeps m, which is on the books, until somebody takes it.
 func (b *Mailbox) hold(now Time, m *Message, done *Finished) {
 	b.accept(now, m)
 	m.own()
+	b.enter(m, held)
 	b.held.push(m, b.order.rank(m))
 	b.watch(m)
 	b.show(m, done)
@@ -244,6 +286,7 @@ func (b *Mailbox) hold(now Time, m *Message, done *Finished) {
 // restore puts m back, which was held a moment ago.
 func (b *Mailbox) restore(m *Message) {
 	m.own()
+	b.enter(m, held)
 	m.restore(b.ledger)
 	b.held.putBack(m, b.order.rank(m))
 	b.watch(m)
@@ -289,9 +332,7 @@ func (b *Mailbox) accept(now Time, m *Message) {
 
 // drop counts m, which was sent and is not held, as dropped.
 func (b *Mailbox) drop(now Time, m *Message, done *Finished) {
-	m.refund(b.ledger)
-	b.dropped++
-	b.certify(now, m, Dropped, Caller{}, done)
+	b.retire(now, m, Dropped, Caller{}, done)
 }
 
 func (b *Mailbox) dropAll(now Time, l *messageList, done *Finished) {
