@@ -21,7 +21,7 @@ func TestLawsFindBugsInTheSource(t *testing.T) {
 		t.Skip("builds the tests once for each bug: run with -mutants")
 	}
 	for _, m := range []struct{ name, file, old, new string }{
-		{"one message too many", "mailbox.go", "b.held.n+b.pinned.n < b.capacity &&", "b.held.n+b.pinned.n <= b.capacity &&"},
+		{"one message too many", "mailbox.go", "return messages > 0 && n <= bytes", "return messages >= 0 && n <= bytes"},
 		{"the last message first", "mailbox_send.go", "\tb.held.push(m, b.order.rank(m))\n", "\tb.held.insert(m, b.held.above(0))\n"},
 		{"room wakes no sender", "mailbox_receive.go", "b.deliver(now, r, m, &done)\n\t\t}\n\t\tb.pump(now, &done)\n", "b.deliver(now, r, m, &done)\n\t\t}\n"},
 		{"a returned message is last", "mailbox_send.go", "b.held.putBack(m, b.order.rank(m))\n", "b.held.push(m, b.order.rank(m))\n"},
@@ -52,9 +52,10 @@ func TestLawsFindBugsInTheSource(t *testing.T) {
 		{"a lease does not run out", "mailbox_lease.go", "s.ends == 0 || now < s.ends {", "s.ends >= 0 {"},
 		{"the lease of the dead stays", "mailbox_lease.go", "\t\tb.endLease(now, h, &done)\n\t\th.kept", "\t\th.kept"},
 		{"a returned lease is not counted", "mailbox_lease.go", "b.redelivered++\n\tb.returned", "b.returned"},
-		{"an acknowledged message returns", "mailbox_lease.go", "\t\tb.received++\n\t\tb.certify(now, m, Received, r.principal(), &done)\n", "\t\tb.received++\n\t\tb.returned(now, m, &done)\n"},
+		{"an acknowledged message returns", "mailbox_lease.go", "\t\tb.retire(now, m, Received, r.principal(), &done)\n", "\t\tb.received++\n\t\tb.returned(now, m, &done)\n"},
 		{"a dead letter stays", "mailbox_lease.go", "b.dead.push(m, 0)\n\t\treturn", "_ = m"},
 		{"a receipt comes before its message is received", "mailbox_receipt.go", "s.last, s.pending, s.receipt = m.extra, true, nil", "s.last, s.pending, s.receipt = m.extra, false, nil"},
+		{"a retired message stays booked", "mailbox_state.go", "\tm.refund(b.ledger)\n", ""},
 		{"late waits push in", "semaphore.go", "if s.waiting.empty() && r.units <= s.value {", "if r.units <= s.value {"},
 		{"a hold keeps its unit", "semaphore.go", "\t\ts.value++\n", ""},
 		{"a post wakes nobody", "semaphore.go", "s.pump(now, &done)\n\tdone.add(r)\n", "done.add(r)\n"},
