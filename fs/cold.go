@@ -51,6 +51,7 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 	if len(name) > maxName {
 		return status(syscall.ENAMETOOLONG)
 	}
+	f.readyFolder(in.NodeId)
 	d, errno := f.lookup(in, name, out)
 	if errno == syscall.ENOENT {
 		errno = f.lookupAbsent(d, in.Pid)
@@ -284,6 +285,7 @@ func (f *FS) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Statu
 
 func (f *FS) unlink(in *fuse.InHeader, name string, flat bool) fuse.Status {
 	if d := f.folderAt(in.NodeId); flat && d != nil && d.folder.remove != nil {
+		f.readyFolder(in.NodeId)
 		return status(d.folder.remove(f, d, in.Uid, name))
 	}
 	o, errno := f.takeOut(in, name, flat)
@@ -334,6 +336,7 @@ func (o *object) removable() syscall.Errno {
 // destroyed under the rules of rm and rmdir.
 func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
 	if from := f.folderAt(in.NodeId); from != nil {
+		f.readyFolder(in.NodeId)
 		return f.noteMember(from, oldName, in.Caller, status(f.moveMember(in, from, oldName, newName)))
 	}
 	if to := f.folderAt(in.Newdir); to != nil && to.folder.adopt != nil {

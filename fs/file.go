@@ -228,8 +228,13 @@ func (f *FS) removeHandle(h *handle) {
 
 // ServeOpen implements fusedev.Handler.
 func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
+	text, errno := f.textToOpen(in.NodeId)
+	if errno != 0 {
+		c.Reply(in.Unique, errno)
+		return
+	}
 	k := &call{fs: f, conn: c, unique: in.Unique, reply: replyOpen}
-	errno, sent := f.beginOpen(k, in.NodeId, in.Flags, in.Caller)
+	errno, sent := f.beginOpen(k, in.NodeId, in.Flags, in.Caller, text)
 	answer(sent)
 	switch {
 	case k.atGate:
@@ -256,9 +261,38 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 	f.submit(k)
 }
 
-// beginOpen prepares k to be submitted as the opening of node id, or takes it to a gate.
-// It also returns who is to be answered there.
-func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) (errno syscall.Errno, sent []*opening) {
+// textToOpen is the text that the opening of node id fixes, nil if it fixes none. ENOENT:
+// what it shows has gone.
+func (f *FS) textToOpen(id uint64) (text []byte, errno syscall.Errno) {
+	e := f.fixedAt(id)
+	if e == nil {
+		return nil, 0
+	}
+	if ready := e.folder.folder.ready; ready != nil {
+		ready(e.object)
+	}
+	if text = e.spec.show(f, e.object); text == nil {
+		return nil, syscall.ENOENT
+	}
+	return text, 0
+}
+
+// fixedAt is the file that node id is, nil if it is none whose text is fixed when it is
+// opened.
+func (f *FS) fixedAt(id uint64) *file {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := f.nodes[id]; n != nil {
+		if e, ok := n.entry.(*file); ok && e.spec.fixed {
+			return e
+		}
+	}
+	return nil
+}
+
+// beginOpen prepares k to be submitted as the opening of node id, which fixes text, or takes
+// it to a gate. It also returns who is to be answered there.
+func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller, text []byte) (errno syscall.Errno, sent []*opening) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.nodes[id]
@@ -276,22 +310,16 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller) (er
 		k.atGate = true
 		return 0, f.enter(k, &e.inode, caller)
 	}
-	return f.openNode(k, n, e, flags, caller), e.arrive(caller.Pid, caller.Uid)
+	return f.openNode(k, n, e, flags, caller, text), e.arrive(caller.Pid, caller.Uid)
 }
 
 // openNode is beginOpen of e through n. FS.mu is held.
-func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Caller) syscall.Errno {
+func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Caller, text []byte) syscall.Errno {
 	if errno := e.spec.openable(flags); errno != 0 {
 		return errno
 	}
 	if n.shared && flags&syscall.O_ACCMODE != syscall.O_RDONLY || n.parked.Load() > 0 {
 		return syscall.ESTALE
-	}
-	var text []byte
-	if e.spec.fixed {
-		if text = e.spec.show(f, e.object); text == nil {
-			return syscall.ENOENT
-		}
 	}
 	cost := f.openCost(e, text)
 	if errno := f.ledger.keep(caller.Uid, amounts{Kept: cost}); errno != 0 {

@@ -25,6 +25,10 @@ type folder struct {
 
 	member func(o *object, name string) *spec // nil: there is none of that name
 
+	// ready prepares o for being asked for members with FS.mu held, where that may take
+	// long. No lock is held.
+	ready func(o *object)
+
 	// The names to show: those that are fixed, or what label gives for the messages held,
 	// each name once. unique says that no two messages give the same.
 	names  []string
@@ -204,6 +208,13 @@ func (f *FS) folderAt(id uint64) *folderDir {
 	return nil
 }
 
+// readyFolder readies the folder that node id is, if it is one that has to be.
+func (f *FS) readyFolder(id uint64) {
+	if d := f.folderAt(id); d != nil && d.folder.ready != nil {
+		d.folder.ready(d.object)
+	}
+}
+
 // left notes that the member of d called name is there no more.
 func (f *FS) left(d *folderDir, name string) {
 	f.mu.Lock()
@@ -240,6 +251,9 @@ func (o *object) messages(after uint64) iter.Seq2[uint64, *objects.Message] {
 	}
 	return func(yield func(uint64, *objects.Message) bool) {
 		for {
+			if after > 0 { // which is looked for by its number
+				o.numberMessages()
+			}
 			some := make([]placed, 0, batch)
 			func() {
 				o.lock()

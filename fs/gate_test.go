@@ -51,7 +51,7 @@ func (c *crowded) lookUp(thread uint32) *node {
 func (c *crowded) open(n *node, thread, uid uint32) (errno syscall.Errno, waits bool, sent []uint32) {
 	c.last++
 	k := &call{fs: c.f, conn: c.conn, unique: c.last}
-	errno, answered := c.f.beginOpen(k, n.id, syscall.O_WRONLY, fuse.Caller{Pid: thread, Owner: fuse.Owner{Uid: uid}})
+	errno, answered := c.f.beginOpen(k, n.id, syscall.O_WRONLY, fuse.Caller{Pid: thread, Owner: fuse.Owner{Uid: uid}}, nil)
 	for _, o := range answered {
 		sent = append(sent, o.thread)
 	}
@@ -149,7 +149,7 @@ func TestWhoWaitsAtAGateIsOnTheBooks(t *testing.T) {
 
 func TestWritersOfACrowdGoThroughTheGateInTurn(t *testing.T) {
 	c := newCrowded(t)
-	if errno, _ := c.f.beginOpen(&call{fs: c.f}, c.shared.id, syscall.O_RDONLY, fuse.Caller{Pid: 3}); errno != 0 {
+	if errno, _ := c.f.beginOpen(&call{fs: c.f}, c.shared.id, syscall.O_RDONLY, fuse.Caller{Pid: 3}, nil); errno != 0 {
 		t.Fatalf("open for reading through a shared node: %v", errno)
 	}
 	c.waits(0, true, 11, 12, 13)

@@ -104,7 +104,18 @@ func (f *FS) sendable(in *fuse.RenameIn, name string) (*object, syscall.Errno) {
 // receiveSegment makes the message of d called name a segment of the caller's called
 // newName. What that stood for is removed as by rm.
 func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string) syscall.Errno {
-	out, unused, errno := f.receiveSegment(in, d, name, newName)
+	o, m, errno := f.newSegmentFor(in, d, name, newName)
+	if errno != 0 {
+		return errno
+	}
+	if len(m.Data) > quickly {
+		errno = f.copyMessage(m, o, in)
+	}
+	var out outcome
+	unused := o
+	if errno == 0 {
+		out, unused, errno = f.receiveSegment(in, d, name, newName, o)
+	}
 	f.settle(out)
 	f.bury(unused)
 	if errno == 0 {
@@ -113,17 +124,58 @@ func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string
 	return errno
 }
 
-// receiveSegment returns what is to be settled and buried.
-func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, name, newName string) (left outcome, unused *object, errno syscall.Errno) {
+// newSegmentFor makes a segment without a name for the message of d called name, which it
+// also returns.
+func (f *FS) newSegmentFor(in *fuse.RenameIn, d *folderDir, name, newName string) (*object, *objects.Message, syscall.Errno) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	to, _, errno := f.receivable(in, d, name, newName)
+	if errno != 0 {
+		return nil, nil, errno
+	}
+	m := d.object.message(name)
+	if m == nil {
+		return nil, nil, syscall.ENOENT
+	}
+	o, errno := f.newObject(to, true, 0o600, in.Caller.Owner)
+	return o, m, errno
+}
+
+// copyMessage writes the bytes of m, which do not change, to the segment o, which nobody
+// else knows yet. EINTR: that was interrupted; ENOSPC, EDQUOT: there is no room for them
+// beside the message.
+func (f *FS) copyMessage(m *objects.Message, o *object, in *fuse.RenameIn) syscall.Errno {
+	e := f.newErrand(f.conn, in.Unique, in.Uid)
+	defer e.end()
+	for at := 0; at < len(m.Data); {
+		if e.stopped() {
+			return syscall.EINTR
+		}
+		k := &call{fs: f, object: o, silent: true}
+		k.Op, k.Caller, k.Offset, k.Data = objects.WriteAt, callerOf(in.Caller), int64(at), m.Data[at:min(at+quickly, len(m.Data))]
+		f.submitSilently(k)
+		switch {
+		case k.Errno != 0:
+			return k.Errno
+		case k.N == 0:
+			return syscall.ENOSPC
+		}
+		at += k.N
+	}
+	return 0
+}
+
+// receiveSegment makes the message the memory of o, which has its bytes already if they are
+// many, and gives o its name. It returns what is to be settled and buried.
+func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, name, newName string, o *object) (left outcome, unused *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	to, target, errno := f.receivable(in, d, name, newName)
-	if errno != 0 {
-		return left, nil, errno
+	if errno == 0 && f.down {
+		errno = syscall.EROFS
 	}
-	o, errno := f.newObject(to, true, 0o600, in.Caller.Owner)
 	if errno != 0 {
-		return left, nil, errno
+		return left, o, errno
 	}
 	seq, _ := number(name, 64)
 	left, _ = f.lockedBoth(d.object, o, func(now objects.Time) (done, _ objects.Finished) {

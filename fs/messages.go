@@ -13,6 +13,7 @@ import (
 // nothing, unlink(2) discards it, and rename(2) into another such folder sends it there.
 var messagesFolder = folder{
 	name: "messages", mode: 0o700, member: messageFile, label: sequenceNumber, unique: true,
+	ready:  (*object).numberMessages,
 	remove: discardMessage, move: transferMessage, leave: receiveSegment, adopt: sendSegment,
 }
 
@@ -25,6 +26,22 @@ func (o *object) message(name string) *objects.Message {
 	o.lock()
 	defer o.mu.Unlock()
 	return o.impl.(*objects.Mailbox).Message(seq)
+}
+
+// numberMessages readies the mailbox o for its messages being looked for by their numbers,
+// in steps: the first time takes 100 ms where a million are held. No lock is held.
+func (o *object) numberMessages() {
+	for !o.numberSome() {
+		if o.fs.conn != nil {
+			o.fs.conn.Yield()
+		}
+	}
+}
+
+func (o *object) numberSome() (all bool) {
+	o.lock()
+	defer o.mu.Unlock()
+	return o.impl.(*objects.Mailbox).Number(batch)
 }
 
 // messageFile is a file as its sender left it: theirs, and of the time it was sent. Who

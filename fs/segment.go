@@ -124,9 +124,14 @@ func (o *object) memoryAttr(out *fuse.Attr) {
 func (f *FS) submitNow(o *object, op objects.Op, c objects.Caller, offset int64, size int) syscall.Errno {
 	k := &call{fs: f, object: o, silent: true}
 	k.Op, k.Caller, k.Offset, k.Size = op, c, offset, size
-	k.Tag = k
-	f.withObject(o, func(now objects.Time) objects.Finished { return o.submitLocked(now, k) })
+	f.submitSilently(k)
 	return k.Errno
+}
+
+// submitSilently carries out k, which has no open file, does not wait and is not answered.
+func (f *FS) submitSilently(k *call) {
+	k.Tag = k
+	f.withObject(k.object, func(now objects.Time) objects.Finished { return k.object.submitLocked(now, k) })
 }
 
 // setMemory carries out what a SETATTR says of a segment's size and times.

@@ -33,7 +33,7 @@ func (b *Mailbox) Check() error {
 	switch {
 	case !b.destroyed && b.ttl != Unbounded && (b.held.ages == nil || int64(b.held.ages.len()) != n):
 		return fmt.Errorf("%d messages are held, not all of them are to expire", n)
-	case b.held.numbers != nil && int64(len(b.held.numbers)) != n:
+	case b.held.numbers != nil && b.held.unnumbered == nil && int64(len(b.held.numbers)) != n:
 		return fmt.Errorf("%d messages are numbered, %d held", len(b.held.numbers), n)
 	case n != b.held.n || bytes != b.held.bytes || memory != b.held.memory || shared != b.shared:
 		return fmt.Errorf("holds %d messages of %d and %d bytes, %d of them broadcast, counted %d of %d and %d, %d",

@@ -153,8 +153,8 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 }
 
 // ReceiveSegment takes the message of that number out of a mailbox and makes it the
-// memory of g, which is new and empty. A message that is a segment is not copied, and
-// keeps its seals; another is. ENOENT: it is not held; EIDRM: g is destroyed; EDQUOT and
+// memory of g, which is new. A message that is a segment is not copied, and keeps its seals.
+// The bytes of another are, unless the driver has given them to g already. ENOENT: it is not held; EIDRM: g is destroyed; EDQUOT and
 // ENOSPC: it cannot be booked on the owner of g, who is to destroy it then.
 func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, syscall.Errno) {
 	var done Finished
@@ -168,7 +168,7 @@ func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, 
 		if errno := g.unpack(m.memory()); errno != 0 {
 			return done, errno
 		}
-	default:
+	case g.memory.Size() < m.Size():
 		switch n, errno := g.write(m.Data, 0); {
 		case errno != 0:
 			return done, errno

@@ -23,6 +23,12 @@ func (b *Mailbox) MessagesAfter(place uint64) iter.Seq2[uint64, *Message] {
 	}
 }
 
+// Number prepares up to n messages for being found by their numbers, and reports whether
+// all are. Message, Discard, Transfer, ReceiveSegment and MessagesAfter prepare what is
+// left, which takes long where many messages are held: a driver whose lock others wait for
+// calls Number before, and lets them go first in between.
+func (b *Mailbox) Number(n int) (all bool) { return b.held.number(int64(n)) }
+
 // Message returns the message of that number if it is held, nil otherwise.
 func (b *Mailbox) Message(seq uint64) *Message { return b.held.numbered(seq) }
 

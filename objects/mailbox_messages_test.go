@@ -83,3 +83,38 @@ func TestTransferIntoAFullMailboxFollowsItsOverflow(t *testing.T) {
 		}
 	}
 }
+
+func TestNumberingInStepsFindsWhatComesAndGoesMeanwhile(t *testing.T) {
+	b := mailbox(t, "capacity", "max", "order", "priority")
+	put := func(priority uint8) uint64 {
+		s := send("m")
+		s.Handle.Only = &Selector{By: ByPriority, Priority: priority}
+		b.Submit(0, s)
+		return uint64(b.Held().Messages)
+	}
+	for range 10 {
+		put(0)
+	}
+	if b.Number(4) || len(b.held.numbers) != 4 {
+		t.Fatalf("after a step of 4 messages %d are numbered", len(b.held.numbers))
+	}
+	put(0) // 11, behind those that are not numbered
+	put(3) // 12, before those that are
+	for _, gone := range []*Message{b.held.unnumbered, b.held.last, b.held.first.next} {
+		b.held.remove(gone)
+	}
+	if b.Number(0) || b.Number(1) {
+		t.Error("a step of fewer messages than are left numbers all")
+	}
+	if !b.Number(100) || !b.Number(0) {
+		t.Error("a step of more messages than are left does not number all")
+	}
+	if got, want := len(b.held.numbers), int(b.held.n); got != want {
+		t.Errorf("%d messages are numbered, %d held", got, want)
+	}
+	for seq, want := range map[uint64]bool{1: false, 2: true, 5: false, 6: true, 10: true, 11: false, 12: true, 13: false} {
+		if got := b.Message(seq) != nil; got != want {
+			t.Errorf("message %d is found: %v; want %v", seq, got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -124,6 +125,9 @@ type messageList struct {
 	// the list was last empty.
 	numbers map[uint64]*Message
 
+	// unnumbered is the first message that numbers may not have yet, nil if it has all.
+	unnumbered *Message
+
 	// ages has the messages in the order in which they expire. It is nil unless the
 	// mailbox has had a time to live.
 	ages *deadlines[*Message]
@@ -199,6 +203,9 @@ func (l *messageList) insert(m, at *Message) {
 }
 
 func (l *messageList) remove(m *Message) {
+	if l.unnumbered == m {
+		l.unnumbered = m.next
+	}
 	if m.rank > 0 && l.ranks.ends[m.rank] == m {
 		l.ranks.ends[m.rank] = nil
 		if m.prev != nil && m.prev.rank == m.rank {
@@ -235,13 +242,21 @@ func (l *messageList) age() {
 
 // numbered returns the message of that Seq, nil if it is not in l.
 func (l *messageList) numbered(seq uint64) *Message {
-	if l.numbers == nil && l.first != nil {
-		l.numbers = make(map[uint64]*Message, l.n)
-		for m := l.first; m != nil; m = m.next {
-			l.numbers[m.Seq] = m
-		}
-	}
+	l.number(math.MaxInt64)
 	return l.numbers[seq]
+}
+
+// number adds up to n messages to numbers, and reports whether it has all.
+func (l *messageList) number(n int64) bool {
+	if l.numbers == nil && l.first != nil {
+		l.numbers = make(map[uint64]*Message, min(n, l.n))
+		l.unnumbered = l.first
+	}
+	for ; n > 0 && l.unnumbered != nil; n-- {
+		l.numbers[l.unnumbered.Seq] = l.unnumbered
+		l.unnumbered = l.unnumbered.next
+	}
+	return l.unnumbered == nil
 }
 
 // seqBits is how many bits of a place are a Seq, which no mailbox exhausts.
