@@ -49,6 +49,21 @@ func (f *FS) locked(o *object, change func(now objects.Time) objects.Finished) (
 // lockedBoth is locked for a call on two objects. What the call finishes of x is answered
 // first.
 func (f *FS) lockedBoth(x, y *object, change func(now objects.Time) (ofX, ofY objects.Finished)) (first, second outcome) {
+	return f.changedBoth(x, y, lockBoth(x, y), change)
+}
+
+// tryLockedBoth is lockedBoth for a caller that holds FS.mu. It does nothing if one of the
+// two is in use, which it returns: see object.await.
+func (f *FS) tryLockedBoth(x, y *object, change func(now objects.Time) (ofX, ofY objects.Finished)) (first, second outcome, busy *object) {
+	unlock, busy := tryLockBoth(x, y)
+	if busy == nil {
+		first, second = f.changedBoth(x, y, unlock, change)
+	}
+	return first, second, busy
+}
+
+// changedBoth is lockedBoth for two that are locked. It unlocks them.
+func (f *FS) changedBoth(x, y *object, unlock func(), change func(now objects.Time) (ofX, ofY objects.Finished)) (first, second outcome) {
 	whole := false
 	defer func() {
 		if !whole {
@@ -57,7 +72,7 @@ func (f *FS) lockedBoth(x, y *object, change func(now objects.Time) (ofX, ofY ob
 			f.tellBroken(y)
 		}
 	}()
-	defer lockBoth(x, y)()
+	defer unlock()
 	defer func() {
 		if !whole {
 			f.breakLocked(x)

@@ -51,8 +51,13 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 	if len(name) > maxName {
 		return status(syscall.ENAMETOOLONG)
 	}
-	f.readyFolder(in.NodeId)
-	d, errno := f.lookup(in, name, out)
+	var d dir
+	var errno syscall.Errno
+	if folder := f.folderAt(in.NodeId); folder != nil {
+		d, errno = folder, f.lookupMember(folder, in, name, out)
+	} else {
+		d, errno = f.lookup(in, name, out)
+	}
 	if errno == syscall.ENOENT {
 		errno = f.lookupAbsent(d, in.Pid)
 	}
@@ -71,7 +76,11 @@ func (f *FS) lookup(in *fuse.InHeader, name string, out *fuse.EntryOut) (dir, sy
 		// Not ENOENT, which the kernel would remember, and with it the directory.
 		return nil, syscall.EIDRM
 	}
-	e := d.child(name)
+	p, ok := d.(parent)
+	if !ok {
+		return d, syscall.ENOENT
+	}
+	e := p.child(name)
 	if e == nil {
 		return d, syscall.ENOENT
 	}
@@ -285,10 +294,13 @@ func (f *FS) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Statu
 
 func (f *FS) unlink(in *fuse.InHeader, name string, flat bool) fuse.Status {
 	if d := f.folderAt(in.NodeId); flat && d != nil && d.folder.remove != nil {
-		f.readyFolder(in.NodeId)
 		return status(d.folder.remove(f, d, in.Uid, name))
 	}
 	o, errno := f.takeOut(in, name, flat)
+	for errno == later {
+		o.await()
+		o, errno = f.takeOut(in, name, flat)
+	}
 	if errno != 0 {
 		return status(errno)
 	}
@@ -296,7 +308,8 @@ func (f *FS) unlink(in *fuse.InHeader, name string, flat bool) fuse.Status {
 	return fuse.OK
 }
 
-// takeOut removes the name and returns what is to be buried.
+// takeOut removes the name and returns what is to be buried. later: it returns what is in
+// use now.
 func (f *FS) takeOut(in *fuse.InHeader, name string, flat bool) (*object, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -320,14 +333,17 @@ func (f *FS) takeOut(in *fuse.InHeader, name string, flat bool) (*object, syscal
 	}
 	if !flat {
 		if errno := o.removable(); errno != 0 {
-			return nil, errno
+			return o, errno
 		}
 	}
 	return f.unname(o, name), 0
 }
 
+// removable is 0 if rmdir(2) may destroy o. later: o is in use now, see await.
 func (o *object) removable() syscall.Errno {
-	o.lock()
+	if !o.mu.TryLock() {
+		return later
+	}
 	defer o.mu.Unlock()
 	return o.impl.Removable()
 }
@@ -336,13 +352,16 @@ func (o *object) removable() syscall.Errno {
 // destroyed under the rules of rm and rmdir.
 func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
 	if from := f.folderAt(in.NodeId); from != nil {
-		f.readyFolder(in.NodeId)
 		return f.noteMember(from, oldName, in.Caller, status(f.moveMember(in, from, oldName, newName)))
 	}
 	if to := f.folderAt(in.Newdir); to != nil && to.folder.adopt != nil {
 		return f.noteName(in.NodeId, oldName, in.Caller, "rename", status(to.folder.adopt(f, in, to, oldName, newName)))
 	}
 	target, errno := f.rename(in, oldName, newName)
+	for errno == later {
+		target.await()
+		target, errno = f.rename(in, oldName, newName)
+	}
 	f.noteName(in.NodeId, oldName, in.Caller, "rename", status(errno))
 	if errno != 0 {
 		return status(errno)
@@ -351,7 +370,7 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName strin
 	return fuse.OK
 }
 
-// rename returns what is to be buried.
+// rename returns what is to be buried. later: it returns what is in use now.
 func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (unused *object, errno syscall.Errno) {
 	if in.Flags&^(renameNoReplace|renameExchange) != 0 {
 		return nil, syscall.EINVAL
@@ -413,7 +432,7 @@ func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (unused *object,
 		return nil, syscall.ENOTDIR
 	case target != nil && !target.flat:
 		if errno := target.removable(); errno != 0 {
-			return nil, errno
+			return target, errno
 		}
 	}
 	if target != nil {

@@ -71,12 +71,17 @@ func destroy(f *FS, o *object, who *identity, value string) syscall.Errno {
 		return syscall.EINVAL
 	}
 	unused, errno := f.remove(o, value == unusedOnly)
+	for errno == later {
+		o.await()
+		unused, errno = f.remove(o, value == unusedOnly)
+	}
 	f.noteFor(o, who.Caller, "destroy", 0, errno)
 	f.bury(unused)
 	return errno
 }
 
-// remove takes all of o's names away and returns what is to be buried.
+// remove takes all of o's names away and returns what is to be buried. later: o is in use
+// now.
 func (f *FS) remove(o *object, unusedOnly bool) (*object, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

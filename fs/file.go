@@ -268,9 +268,6 @@ func (f *FS) textToOpen(id uint64) (text []byte, errno syscall.Errno) {
 	if e == nil {
 		return nil, 0
 	}
-	if ready := e.folder.folder.ready; ready != nil {
-		ready(e.object)
-	}
 	if text = e.spec.show(f, e.object); text == nil {
 		return nil, syscall.ENOENT
 	}

@@ -23,11 +23,8 @@ type folder struct {
 	// when the kernel forgets them.
 	own bool
 
-	member func(o *object, name string) *spec // nil: there is none of that name
-
-	// ready prepares o for being asked for members with FS.mu held, where that may take
-	// long. No lock is held.
-	ready func(o *object)
+	// member is nil if there is none of that name. No lock is held.
+	member func(o *object, name string) *spec
 
 	// The names to show: those that are fixed, or what label gives for the messages held,
 	// each name once. unique says that no two messages give the same.
@@ -78,19 +75,33 @@ func (o *object) folderFor(i int) *folderDir {
 
 func (d *folderDir) attr(out *fuse.Attr) { setTimes(out, d.object.held()) }
 
-func (d *folderDir) child(name string) entry {
-	if e := d.members[name]; e != nil {
-		if e.spec.lives == nil || e.spec.lives(d.object) {
-			return e
-		}
-		e.gone = true
-	}
+// lookupMember is lookup for a name in the folder d.
+func (f *FS) lookupMember(d *folderDir, in *fuse.InHeader, name string, out *fuse.EntryOut) syscall.Errno {
 	s := d.folder.member(d.object, name)
-	if s == nil {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d.gone {
+		return syscall.EIDRM // as in lookup
+	}
+	e := d.memberLocked(name, s)
+	if e == nil {
+		return syscall.ENOENT
+	}
+	return f.bookNode(f.fillEntry(e, in.Pid, out), in.Uid)
+}
+
+// memberLocked is the file called name, which s describes; nil: it is there no more.
+func (d *folderDir) memberLocked(name string, s *spec) *file {
+	e := d.members[name]
+	switch {
+	case s == nil && e != nil:
+		e.gone = true
 		return nil
+	case s == nil, e != nil:
+		return e
 	}
 	s.name = name
-	e := &file{
+	e = &file{
 		inode:  inode{ino: d.memberIno(name), mode: fuse.S_IFREG | s.mode, uid: d.uid, gid: d.gid, ctime: d.ctime, gone: d.gone},
 		object: d.object,
 		spec:   s,
@@ -206,13 +217,6 @@ func (f *FS) folderAt(id uint64) *folderDir {
 		return d
 	}
 	return nil
-}
-
-// readyFolder readies the folder that node id is, if it is one that has to be.
-func (f *FS) readyFolder(id uint64) {
-	if d := f.folderAt(id); d != nil && d.folder.ready != nil {
-		d.folder.ready(d.object)
-	}
 }
 
 // left notes that the member of d called name is there no more.

@@ -21,7 +21,11 @@ func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) 
 	e := f.newErrand(f.conn, in.Unique, in.Uid)
 	defer e.end()
 	for {
-		out, o, errno := f.sendSegment(in, to, who, name, newName)
+		out, o, busy, errno := f.sendSegment(in, to, who, name, newName)
+		if busy != nil {
+			busy.await()
+			continue
+		}
 		if errno == later {
 			// What others may still change is not sent.
 			if errno = f.freeze(o, e); errno == 0 {
@@ -36,8 +40,8 @@ func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) 
 }
 
 // sendSegment returns what is to be settled and buried. later: the memory has to be
-// frozen first.
-func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, newName string) (arrived outcome, sent *object, errno syscall.Errno) {
+// frozen first. busy is in use now, if it is not nil, and nothing has happened.
+func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, newName string) (arrived outcome, sent, busy *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o, errno := f.sendable(in, name)
@@ -49,9 +53,9 @@ func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, 
 		errno = syscall.EACCES
 	}
 	if errno != 0 {
-		return arrived, nil, errno
+		return arrived, nil, nil, errno
 	}
-	_, arrived = f.lockedBoth(o, to.object, func(now objects.Time) (_, done objects.Finished) {
+	_, arrived, busy = f.tryLockedBoth(o, to.object, func(now objects.Time) (_, done objects.Finished) {
 		g := o.segment()
 		if o.memory().alone != nil {
 			errno = later
@@ -63,16 +67,18 @@ func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, 
 		}
 		return objects.Finished{}, done
 	})
-	if errno == later {
-		return arrived, o, errno
-	}
-	if errno != 0 {
-		return arrived, nil, errno
+	switch {
+	case busy != nil:
+		return arrived, nil, busy, 0
+	case errno == later:
+		return arrived, o, nil, errno
+	case errno != 0:
+		return arrived, nil, nil, errno
 	}
 	f.unname(o, name)
 	o.buried = true // whoever still knows it finds it gone
 	f.forgetEntry(&to.inode, newName)
-	return arrived, o, 0
+	return arrived, o, nil, 0
 }
 
 // sendable returns the segment called name if the caller may send it. FS.mu is held.
@@ -104,7 +110,8 @@ func (f *FS) sendable(in *fuse.RenameIn, name string) (*object, syscall.Errno) {
 // receiveSegment makes the message of d called name a segment of the caller's called
 // newName. What that stood for is removed as by rm.
 func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string) syscall.Errno {
-	o, m, errno := f.newSegmentFor(in, d, name, newName)
+	m := d.object.message(name)
+	o, errno := f.newSegmentFor(in, d, m, newName)
 	if errno != 0 {
 		return errno
 	}
@@ -112,9 +119,11 @@ func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string
 		errno = f.copyMessage(m, o, in)
 	}
 	var out outcome
-	unused := o
-	if errno == 0 {
-		out, unused, errno = f.receiveSegment(in, d, name, newName, o)
+	unused, busy := o, d.object
+	for errno == 0 && busy != nil {
+		if out, unused, busy, errno = f.receiveSegment(in, d, m, newName, o); busy != nil {
+			busy.await()
+		}
 	}
 	f.settle(out)
 	f.bury(unused)
@@ -124,21 +133,15 @@ func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string
 	return errno
 }
 
-// newSegmentFor makes a segment without a name for the message of d called name, which it
-// also returns.
-func (f *FS) newSegmentFor(in *fuse.RenameIn, d *folderDir, name, newName string) (*object, *objects.Message, syscall.Errno) {
+// newSegmentFor makes a segment without a name for the message m of d, nil if there is none.
+func (f *FS) newSegmentFor(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string) (*object, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	to, _, errno := f.receivable(in, d, name, newName)
+	to, _, errno := f.receivable(in, d, m, newName)
 	if errno != 0 {
-		return nil, nil, errno
+		return nil, errno
 	}
-	m := d.object.message(name)
-	if m == nil {
-		return nil, nil, syscall.ENOENT
-	}
-	o, errno := f.newObject(to, true, 0o600, in.Caller.Owner)
-	return o, m, errno
+	return f.newObject(to, true, 0o600, in.Caller.Owner)
 }
 
 // copyMessage writes the bytes of m, which do not change, to the segment o, which nobody
@@ -165,41 +168,41 @@ func (f *FS) copyMessage(m *objects.Message, o *object, in *fuse.RenameIn) sysca
 	return 0
 }
 
-// receiveSegment makes the message the memory of o, which has its bytes already if they are
-// many, and gives o its name. It returns what is to be settled and buried.
-func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, name, newName string, o *object) (left outcome, unused *object, errno syscall.Errno) {
+// receiveSegment makes the message m of d the memory of o, which has its bytes already if they
+// are many, and gives o its name. It returns what is to be settled and buried. busy is in
+// use now, if it is not nil, and nothing has happened.
+func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string, o *object) (left outcome, unused, busy *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	to, target, errno := f.receivable(in, d, name, newName)
+	to, target, errno := f.receivable(in, d, m, newName)
 	if errno == 0 && f.down {
 		errno = syscall.EROFS
 	}
 	if errno != 0 {
-		return left, o, errno
+		return left, o, nil, errno
 	}
-	seq, _ := number(name, 64)
-	left, _ = f.lockedBoth(d.object, o, func(now objects.Time) (done, _ objects.Finished) {
-		done, errno = objects.ReceiveSegment(now, d.object.impl.(*objects.Mailbox), seq, o.segment())
+	left, _, busy = f.tryLockedBoth(d.object, o, func(now objects.Time) (done, _ objects.Finished) {
+		done, errno = objects.ReceiveSegment(now, d.object.impl.(*objects.Mailbox), m.Seq, o.segment())
 		return done, objects.Finished{}
 	})
-	if errno != 0 {
-		return left, o, errno
+	if busy != nil || errno != 0 {
+		return left, o, busy, errno
 	}
 	if target != nil {
 		unused = f.unname(target, newName)
 	}
 	o.addName(newName, in.Caller.Uid)
 	f.forgetEntry(&to.inode, newName)
-	return left, unused, 0
+	return left, unused, nil, 0
 }
 
-// receivable returns where the caller may receive the message of d called name as newName,
-// and what has that name there, nil if nothing does. FS.mu is held.
-func (f *FS) receivable(in *fuse.RenameIn, d *folderDir, name, newName string) (to *kindDir, target *object, errno syscall.Errno) {
+// receivable returns where the caller may receive the message m of d, nil if there is none,
+// as newName, and what has that name there, nil if nothing does. FS.mu is held.
+func (f *FS) receivable(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string) (to *kindDir, target *object, errno syscall.Errno) {
 	if to, errno = f.kindDirAt(in.Newdir); errno != 0 || to.p.kind != segmentKind {
 		return nil, nil, syscall.EPERM
 	}
-	if errno := d.mayTake(in.Uid, name); errno != 0 {
+	if errno := d.mayTakeLocked(in.Uid, m); errno != 0 {
 		return nil, nil, errno
 	}
 	if errno := validName(newName); errno != 0 {

@@ -13,16 +13,16 @@ import (
 // nothing, unlink(2) discards it, and rename(2) into another such folder sends it there.
 var messagesFolder = folder{
 	name: "messages", mode: 0o700, member: messageFile, label: sequenceNumber, unique: true,
-	ready:  (*object).numberMessages,
 	remove: discardMessage, move: transferMessage, leave: receiveSegment, adopt: sendSegment,
 }
 
-// message returns the message that is called name, nil if it is not held.
+// message returns the message that is called name, nil if it is not held. No lock is held.
 func (o *object) message(name string) *objects.Message {
 	seq, ok := number(name, 64)
 	if !ok {
 		return nil
 	}
+	o.numberMessages()
 	o.lock()
 	defer o.mu.Unlock()
 	return o.impl.(*objects.Mailbox).Message(seq)
@@ -63,7 +63,6 @@ func messageFile(o *object, name string) *spec {
 			}
 			out.SetTimes(&sent, &sent, &sent)
 		},
-		lives: func(o *object) bool { return o.message(name) != nil },
 		fixed: true,
 		show: func(_ *FS, o *object) []byte {
 			m := o.message(name)
@@ -81,10 +80,9 @@ func messageFile(o *object, name string) *spec {
 
 func sequenceNumber(m *objects.Message) string { return strconv.FormatUint(m.Seq, 10) }
 
-// mayTake is 0 if uid may take the message called name out of d. EPERM, as for other
-// names: neither its sender, nor the owner of the folder, nor privileged. FS.mu is held.
-func (d *folderDir) mayTake(uid uint32, name string) syscall.Errno {
-	m := d.object.message(name)
+// mayTakeLocked is 0 if uid may take the message m, nil if there is none, out of d. EPERM, as
+// for other names: neither its sender, nor the owner of the folder, nor privileged.
+func (d *folderDir) mayTakeLocked(uid uint32, m *objects.Message) syscall.Errno {
 	switch {
 	case m == nil:
 		return syscall.ENOENT
@@ -94,11 +92,12 @@ func (d *folderDir) mayTake(uid uint32, name string) syscall.Errno {
 	return 0
 }
 
-// mayTake is folderDir.mayTake without FS.mu held.
+// mayTake is 0 if uid may take the message called name out of d. No lock is held.
 func (f *FS) mayTake(d *folderDir, uid uint32, name string) syscall.Errno {
+	m := d.object.message(name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return d.mayTake(uid, name)
+	return d.mayTakeLocked(uid, m)
 }
 
 func discardMessage(f *FS, d *folderDir, uid uint32, name string) syscall.Errno {

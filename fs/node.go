@@ -39,11 +39,17 @@ type entry interface {
 // A dir is an entry that is a directory. FS.mu is held during all calls.
 type dir interface {
 	entry
-	child(name string) entry // nil if there is none
 
 	// list yields what is to be listed behind the entry of that number, each with a
 	// number of its own, which only grow; 0 is before all.
 	list(after uint64) iter.Seq2[uint64, fuse.DirEntry]
+}
+
+// A parent is a dir that tells at once what a name stands for. A folder is none: it asks its
+// object, for which nobody waits with the tree locked.
+type parent interface {
+	dir
+	child(name string) entry // nil if there is none
 }
 
 // An inode is what every entry has. It is guarded by FS.mu.

@@ -63,6 +63,13 @@ func (o *object) lock() {
 	o.mu.Lock() // unlocked by the caller
 }
 
+// await returns when nobody uses o. Who holds FS.mu does not wait for an object, for which
+// everybody would: it tries, and if o is in use gives FS.mu back, awaits o and begins anew.
+func (o *object) await() {
+	o.lock()
+	defer o.mu.Unlock()
+}
+
 // held says what o holds, or held after the last call: nobody waits for o to be told,
 // also with FS.mu held. What memory holds it is asked itself.
 func (o *object) held() objects.Held {
@@ -103,6 +110,21 @@ func lockBoth(a, b *object) (unlock func()) {
 		defer a.mu.Unlock()
 		b.mu.Unlock()
 	}
+}
+
+// tryLockBoth is lockBoth if nobody uses them, else it returns one that is in use.
+func tryLockBoth(a, b *object) (unlock func(), busy *object) {
+	if !a.mu.TryLock() {
+		return nil, a
+	}
+	if !b.mu.TryLock() {
+		defer a.mu.Unlock()
+		return nil, b
+	}
+	return func() {
+		defer a.mu.Unlock()
+		b.mu.Unlock()
+	}, nil
 }
 
 // entry is what the object's name stands for.

@@ -60,7 +60,6 @@ type spec struct {
 
 	// Of a member of a folder that is itself rather than a way to its object.
 	attr  func(out *fuse.Attr) // what stat(2) shows
-	lives func(o *object) bool // whether it is still there
 	part  func(o *object, p []byte, offset int64) (int, syscall.Errno)
 	fixed bool // show is asked at open(2), which fails with ENOENT if it gives nil
 
