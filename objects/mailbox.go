@@ -2,7 +2,6 @@ package objects
 
 import (
 	"iter"
-	"math"
 	"slices"
 	"syscall"
 )
@@ -194,31 +193,6 @@ func (b *Mailbox) count(h *Handle, by int64) {
 	}
 }
 
-// longest is the length in bytes of the longest message that can ever be sent: less than
-// 2 GiB, which is what one read(2) can take (MAX_RW_COUNT).
-func (b *Mailbox) longest() int64 {
-	n := min(b.maxMessage, math.MaxInt32)
-	if b.framing == ByWrite {
-		n = min(n, MaxMessage)
-	}
-	if b.capacityBytes > 0 {
-		return min(n, b.capacityBytes)
-	}
-	return n
-}
-
-// room is how many messages, and how many bytes, the mailbox can hold more. It is negative
-// if it holds more than it may: see [Mailbox.admit].
-func (b *Mailbox) room() (messages, bytes int64) {
-	return b.capacity - b.held.n - b.pinned.n, b.capacityBytes - b.held.bytes - b.pinned.bytes
-}
-
-// fits reports whether a message of n bytes can be held.
-func (b *Mailbox) fits(n int64) bool {
-	messages, bytes := b.room()
-	return messages > 0 && n <= bytes
-}
-
 // flush discards what is held. The messages of parked senders were not sent yet:
 // they are admitted now, in order.
 func (b *Mailbox) flush(now Time, r *Request) Finished {
@@ -371,27 +345,6 @@ func (b *Mailbox) Ready(h *Handle) Events {
 		e |= Out
 	}
 	return e
-}
-
-func (b *Mailbox) writable(h *Handle) bool {
-	if b.overflow == DropOldest || b.overflow == DropNewest || h.Only.urgent() || h.seen().spoiled != 0 || b.framing == ByClose && h.seen().begun != nil {
-		return true
-	}
-	m := Message{Sender: Caller{Uid: h.opener}}
-	if h.Only != nil {
-		h.Only.label(&m)
-	}
-	switch {
-	case b.framing != ByWrite && h.seen().begun == nil:
-		return b.takesBeginning(&m, b.longest(), nil)
-	case b.awaited(&m):
-		return true
-	case b.overflow == Block && !b.senders.empty():
-		return false
-	case b.receiving == Broadcast && !b.anyoneFor(&m):
-		return true
-	}
-	return b.fits(b.longest())
 }
 
 // Held implements Object.

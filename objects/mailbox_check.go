@@ -40,8 +40,8 @@ func (b *Mailbox) Check() error {
 			n, bytes, memory, shared, b.held.n, b.held.bytes, b.held.memory, b.shared)
 	case b.senders.n > 0 && b.overflow != Block:
 		return fmt.Errorf("%d senders wait under overflow %s", b.senders.n, b.overflow)
-	case b.senders.n > 0 && b.fits(int64(len(b.senders.first.message.Data))):
-		return fmt.Errorf("the first of %d senders waits though its message fits", b.senders.n)
+	case b.senders.n > 0 && b.admit(arrival{m: b.senders.first.message, bytes: int64(len(b.senders.first.message.Data))}).verdict != wait:
+		return fmt.Errorf("the first of %d senders waits though its message is admitted", b.senders.n)
 	case b.beginners.n > 0 && b.mayBegin(b.beginners.first):
 		return fmt.Errorf("the first of %d senders waits though it may begin", b.beginners.n)
 	case b.destroyed && n+int64(b.senders.n+b.beginners.n+b.receivers.n+b.peekers.n+b.awaiting.n) > 0:

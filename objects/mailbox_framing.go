@@ -211,23 +211,11 @@ func (b *Mailbox) wait(now Time, r *Request) syscall.Errno {
 // mayBegin reports whether r may begin a message that it does not end.
 func (b *Mailbox) mayBegin(r *Request) bool {
 	n, _ := r.framing.cut(r.rest)
-	return b.takesBeginning(compose(r, nil), int64(n), r)
-}
-
-// takesBeginning reports whether the first n bytes of m may come; r, which may be nil, is
-// who sends them. Who closes a file cannot be made to wait, so the beginning waits for
-// room, or for a receiver, beside what others have begun.
-func (b *Mailbox) takesBeginning(m *Message, n int64, r *Request) bool {
 	before := func(q *queue) bool { return q.first != nil && q.first != r }
-	switch {
-	case m.Urgent, b.overflow == DropOldest, b.overflow == DropNewest:
-		return true
-	case b.overflow == Block && before(&b.senders), before(&b.beginners):
-		return false
-	case b.receiving == Broadcast && !b.anyoneFor(m), b.awaited(m) && int64(b.receivers.n) > b.in[begun]:
-		return true
-	}
-	return b.held.n+b.in[begun] < b.capacity && b.fits(n)
+	return b.admit(arrival{
+		m: compose(r, nil), bytes: int64(n), begins: true,
+		ahead: before(&b.senders) || before(&b.beginners),
+	}).admitted()
 }
 
 // begin lets those begin who may now.
@@ -260,14 +248,13 @@ func (b *Mailbox) endBegun(now Time, h *Handle, killed bool, done *Finished) {
 		b.unsend(m)
 		return
 	}
-	if b.overflow != Block || b.senders.empty() || m.Urgent || b.awaited(m) {
-		switch sent, errno := b.put(now, m, done); {
-		case errno != 0: // full, which it was not when it was begun
-			b.hold(now, m, done)
-			return
-		case sent:
-			return
-		}
+	switch d := b.admit(arrival{m: m, bytes: int64(len(m.Data)), ahead: !b.senders.empty()}); {
+	case d.verdict == wait:
+	case d.verdict == refuse, b.put(now, m, d, done) != 0: // full, which it was not when it was begun
+		b.hold(now, m, done)
+		return
+	default:
+		return
 	}
 	r := &Request{Op: Send, Caller: m.Sender, message: m}
 	b.enter(m, offered)

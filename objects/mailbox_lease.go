@@ -178,12 +178,16 @@ func (b *Mailbox) Forward() (to string, any bool) { return b.deadLetters, b.dead
 // mailbox. What to does not take, as a send that does not wait, goes back into from.
 func Forward(now Time, from, to *Mailbox) (left, arrived Finished) {
 	for m := from.dead.pop(); m != nil; m = from.dead.pop() {
-		if to == nil || to == from || to.destroyed || int64(len(m.Data)) > to.longest() || to.refuses(m) {
+		d := decision{verdict: refuse}
+		if to != nil && to != from && !to.destroyed && int64(len(m.Data)) <= to.longest() {
+			d = to.transferable(m)
+		}
+		if d.verdict == refuse {
 			from.redelivered++
 			from.returned(now, m, &left)
 			continue
 		}
-		from.pass(now, m, to, &left, &arrived)
+		from.pass(now, m, to, d, &left, &arrived)
 	}
 	return left, arrived
 }

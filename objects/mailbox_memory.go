@@ -127,7 +127,10 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 		return arrived, syscall.EIDRM
 	case g.Removable() != 0 || g.memory.Mapped():
 		return arrived, syscall.EBUSY
-	case to.refuses(m):
+	}
+	d := to.transferable(m)
+	switch {
+	case d.verdict == refuse:
 		return arrived, syscall.EAGAIN
 	case !g.memory.Frozen():
 		return arrived, syscall.EBUSY
@@ -148,7 +151,7 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 	}}
 	g.booked = 0
 	g.Destroy(now) // nobody waits for it
-	to.put(now, m, &arrived)
+	to.put(now, m, d, &arrived)
 	return arrived, 0
 }
 

@@ -60,35 +60,23 @@ func Transfer(now Time, from, to *Mailbox, seq uint64) (left, arrived Finished, 
 		return left, arrived, syscall.EIDRM
 	case int64(len(m.Data)) > to.longest():
 		return left, arrived, syscall.EMSGSIZE
-	case to.refuses(m):
+	}
+	d := to.transferable(m)
+	if d.verdict == refuse {
 		return left, arrived, syscall.EAGAIN
 	}
 	from.release(m)
-	from.pass(now, m, to, &left, &arrived)
+	from.pass(now, m, to, d, &left, &arrived)
 	from.pump(now, &left)
 	return left, arrived, 0
 }
 
-// pass sends m, which was booked by whom it is booked on, to to, which does not refuse it.
-// Urgent or not, it needs room there: that it was urgent elsewhere gives nobody the right to
-// fill to beyond its capacity.
-func (b *Mailbox) pass(now Time, m *Message, to *Mailbox, left, arrived *Finished) {
+// pass moves m, which b does not hold any more, to another mailbox, which has decided to
+// take it. The charge moves with it.
+func (b *Mailbox) pass(now Time, m *Message, to *Mailbox, d decision, left, arrived *Finished) {
 	b.taken = now
 	other := m.moved()
 	b.retire(now, m, Moved, Caller{}, left)
 	other.share, other.Deliveries, other.carried = nil, 0, true
-	to.put(now, other, arrived)
-}
-
-// refuses reports whether a send of m that does not wait would fail for want of room.
-func (b *Mailbox) refuses(m *Message) bool {
-	switch {
-	case b.awaited(m) || b.receiving == Broadcast && !b.anyoneFor(m):
-		return false
-	case b.reserve(m) != 0:
-		return true
-	case b.overflow == Block:
-		return !b.senders.empty() || !b.fits(int64(len(m.Data)))
-	}
-	return b.overflow == Fail && !b.fits(int64(len(m.Data)))
+	to.put(now, other, d, arrived)
 }

@@ -130,9 +130,9 @@ func (b *Mailbox) SetPolicy(now Time, name, value string) (Finished, syscall.Err
 		return Finished{}, errno
 	}
 	done := b.Expire(now)
-	b.pump(now, &done)
 	if name == "receivers" {
 		b.rematch(now, &done)
 	}
+	b.pump(now, &done)
 	return done, 0
 }

@@ -101,45 +101,6 @@ func (b *Mailbox) anyoneFor(m *Message) bool {
 	return false
 }
 
-// rendezvous reports whether there is no buffer at all.
-func (b *Mailbox) rendezvous() bool { return b.capacity == 0 || b.capacityBytes == 0 }
-
-// awaitedByAll reports whether everyone who m is for waits for it, where each is to.
-func (b *Mailbox) awaitedByAll(m *Message) bool {
-	if !b.rendezvous() || b.held.n > 0 || !b.senders.empty() || b.receivers.empty() {
-		return false
-	}
-	waits := make(map[*Handle]bool, b.receivers.n)
-	for r := b.receivers.first; r != nil; r = r.next {
-		waits[r.Handle] = true
-	}
-	n := 0
-	for h := range b.subscribers(m) {
-		if n++; !waits[h] {
-			return false
-		}
-	}
-	return n > 0
-}
-
-// broadcastAtOnce broadcasts m if that needs no room: if it is for nobody, or awaited by
-// all.
-func (b *Mailbox) broadcastAtOnce(now Time, m *Message, done *Finished) bool {
-	switch {
-	case !b.anyoneFor(m):
-		b.accept(now, m)
-		b.show(m, done)
-		b.drop(now, m, done)
-	case b.awaited(m):
-		b.accept(now, m)
-		b.show(m, done)
-		b.distribute(now, m, &share{}, done)
-	default:
-		return false
-	}
-	return true
-}
-
 // distribute owes m to everyone it is for. Who waits gets it at once.
 func (b *Mailbox) distribute(now Time, m *Message, s *share, done *Finished) {
 	m.share = s
@@ -220,9 +181,9 @@ func (b *Mailbox) makeRoom(h *Handle, ask bool) syscall.Errno {
 	return 0
 }
 
-// reserve makes room for m in the inboxes of all that it is for, if it is to be broadcast.
+// reserve makes room for m, which nobody is owed yet, in the inboxes of its subscribers.
 func (b *Mailbox) reserve(m *Message) syscall.Errno {
-	if b.receiving != Broadcast || m.share != nil {
+	if b.receiving != Broadcast {
 		return 0
 	}
 	for h := range b.subscribers(m) {

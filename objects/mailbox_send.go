@@ -1,6 +1,9 @@
 package objects
 
-import "syscall"
+import (
+	"fmt"
+	"syscall"
+)
 
 // compose makes the message that r sends, with data that it borrows.
 func compose(r *Request, data []byte) *Message {
@@ -53,26 +56,28 @@ func (b *Mailbox) advance(now Time, r *Request, done *Finished) {
 			}
 		}
 		m := r.message
-		if !r.Parked() && !b.senders.empty() && b.overflow == Block && !m.Urgent && !b.awaited(m) {
-			// Senders are admitted in order, even past one whose message is too big
-			// for the room there is.
-			b.park(now, r, done)
+		d := b.admit(arrival{m: m, bytes: int64(len(m.Data)), ahead: !r.Parked() && !b.senders.empty()})
+		var errno syscall.Errno
+		switch d.verdict {
+		case wait:
+			if r.Parked() {
+				b.enter(m, offered)
+			} else {
+				b.park(now, r, done)
+			}
 			return
+		case refuse:
+			// mq_send(3): EAGAIN, full and O_NONBLOCK. Overflow fail is that for all.
+			errno = syscall.EAGAIN
+		default:
+			errno = b.put(now, m, d, done)
 		}
-		sent, errno := b.put(now, m, done)
 		switch {
 		case errno != 0 && r.Handle == nil:
 			b.keep(now, r, done)
 			return
 		case errno != 0:
 			b.end(r, errno, done)
-			return
-		case !sent:
-			if r.Parked() {
-				b.enter(m, offered)
-			} else {
-				b.park(now, r, done)
-			}
 			return
 		}
 		b.passed(r)
@@ -112,7 +117,7 @@ func (b *Mailbox) keep(now Time, s *Request, done *Finished) {
 	s.message = nil
 	s.on.remove(s)
 	if b.receiving == Broadcast && m.share == nil && !b.anyoneFor(m) {
-		b.broadcastAtOnce(now, m, done)
+		b.put(now, m, decision{verdict: discard}, done)
 		return
 	}
 	b.hold(now, m, done)
@@ -161,73 +166,49 @@ func (b *Mailbox) park(now Time, r *Request, done *Finished) {
 	}
 }
 
-// put sends m. It reports false if m has to wait. What it fails with, if it does, changes
-// nothing.
-func (b *Mailbox) put(now Time, m *Message, done *Finished) (sent bool, errno syscall.Errno) {
-	n := int64(len(m.Data))
-	switch {
-	case m.share != nil: // some have it already
-	case b.receiving == Broadcast:
-		if b.broadcastAtOnce(now, m, done) {
-			return true, 0
-		}
-	default:
-		if receiver := b.receiverFor(m); receiver != nil {
-			if receiver.Op == Lease {
-				if errno := m.charge(b.ledger); errno != 0 {
-					return false, errno
-				}
-			}
-			b.receivers.remove(receiver)
+// put sends m, which was admitted. If it fails, it has changed nothing.
+func (b *Mailbox) put(now Time, m *Message, d decision, done *Finished) syscall.Errno {
+	switch d.verdict {
+	case handOver:
+		if d.receiver == nil {
 			b.accept(now, m)
 			b.show(m, done)
-			b.deliver(now, receiver, m, done)
-			return true, 0
+			b.distribute(now, m, &share{}, done)
+			return 0
 		}
-	}
-	evicted := 0 // how many are dropped for m
-	if partly := m.share != nil && m.Seq != 0; !b.fits(n) && (!m.Urgent || m.carried) && (!partly || b.overflow == Block) {
-		switch b.overflow {
-		case Block:
-			return false, 0
-		case Fail:
-			return false, syscall.EAGAIN
+		if d.receiver.Op == Lease {
+			if errno := m.charge(b.ledger); errno != 0 {
+				return errno
+			}
 		}
-		fits := false
-		if b.overflow == DropOldest {
-			evicted, fits = b.evictions(n)
+		b.receivers.remove(d.receiver)
+		b.accept(now, m)
+		b.show(m, done)
+		b.deliver(now, d.receiver, m, done)
+	case keep:
+		if m.share == nil {
+			if errno := b.reserve(m); errno != 0 {
+				return errno
+			}
 		}
-		if !fits { // DropNewest, or nothing older to drop
-			b.accept(now, m)
-			b.revoke(m)
-			b.drop(now, m, done)
-			b.evict(now, evicted, done)
-			return true, 0
+		if errno := b.chargeInstead(m, d.evict); errno != 0 {
+			return errno
 		}
+		b.evict(now, d.evict, done)
+		b.hold(now, m, done)
+	case discard:
+		nobody := b.receiving == Broadcast && m.share == nil && !b.anyoneFor(m)
+		b.accept(now, m)
+		b.revoke(m)
+		if nobody {
+			b.show(m, done) // those who peek see what was sent, though nobody receives it
+		}
+		b.drop(now, m, done)
+		b.evict(now, d.evict, done)
+	default:
+		panic(fmt.Sprintf("objects: verdict %d admits no message", d.verdict))
 	}
-	errno = b.reserve(m)
-	if errno == 0 {
-		errno = b.chargeInstead(m, evicted)
-	}
-	if errno != 0 {
-		// mq_send(3) has no such case; like every send that fails, it changes nothing.
-		return false, errno
-	}
-	b.evict(now, evicted, done)
-	b.hold(now, m, done)
-	return true, 0
-}
-
-// evictions is how many of the oldest messages have to be dropped so that one of n bytes
-// fits. It reports false if it does not fit even when all are dropped that can be.
-func (b *Mailbox) evictions(n int64) (evicted int, fits bool) {
-	messages, bytes := b.room()
-	for old := b.held.oldest(); old != nil && (messages < 1 || bytes < n); old = b.held.oldestAfter(old) {
-		evicted++
-		messages++
-		bytes += int64(len(old.Data))
-	}
-	return evicted, messages >= 1 && bytes >= n
+	return 0
 }
 
 // evict drops that many of the oldest messages.
@@ -307,14 +288,6 @@ func (b *Mailbox) returned(now Time, m *Message, done *Finished) {
 	b.show(m, done)
 }
 
-// awaited reports whether m would be received at once.
-func (b *Mailbox) awaited(m *Message) bool {
-	if b.receiving == Broadcast {
-		return b.awaitedByAll(m)
-	}
-	return b.receiverFor(m) != nil
-}
-
 // accept makes m one that was sent.
 func (b *Mailbox) accept(now Time, m *Message) {
 	if m.share != nil && m.Seq != 0 {
@@ -360,7 +333,7 @@ func (b *Mailbox) pump(now Time, done *Finished) {
 			} else {
 				b.end(s, syscall.EMSGSIZE, done)
 			}
-		case b.overflow == Block && !b.fits(n) && !b.offer(now, s, done):
+		case b.admit(arrival{m: s.message, bytes: n}).verdict == wait && !b.offer(now, s, done):
 			return
 		case b.senders.first == s:
 			b.advance(now, s, done)

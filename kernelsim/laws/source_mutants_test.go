@@ -21,7 +21,9 @@ func TestLawsFindBugsInTheSource(t *testing.T) {
 		t.Skip("builds the tests once for each bug: run with -mutants")
 	}
 	for _, m := range []struct{ name, file, old, new string }{
-		{"one message too many", "mailbox.go", "return messages > 0 && n <= bytes", "return messages >= 0 && n <= bytes"},
+		{"one message too many", "mailbox_admit.go", "return messages > 0 && n <= bytes", "return messages >= 0 && n <= bytes"},
+		{"senders push in", "mailbox_admit.go", "case a.ahead && b.overflow == Block && !exempt:", "case a.ahead && exempt && !exempt:"},
+		{"too few are evicted", "mailbox_admit.go", "\t\tevicted++\n", "\t\tevicted = 1\n"},
 		{"the last message first", "mailbox_send.go", "\tb.held.push(m, b.order.rank(m))\n", "\tb.held.insert(m, b.held.above(0))\n"},
 		{"room wakes no sender", "mailbox_receive.go", "b.deliver(now, r, m, &done)\n\t\t}\n\t\tb.pump(now, &done)\n", "b.deliver(now, r, m, &done)\n\t\t}\n"},
 		{"a returned message is last", "mailbox_send.go", "b.held.putBack(m, b.order.rank(m))\n", "b.held.push(m, b.order.rank(m))\n"},
