@@ -200,6 +200,7 @@ func (b *Mailbox) flush(now Time, r *Request) Finished {
 	if b.held.ages != nil {
 		b.held.ages = byAge() // all at once, not one by one
 	}
+	b.held.index = nil
 	b.dropAll(now, &b.held, &done)
 	b.changed = now
 	done.add(r)
@@ -274,7 +275,7 @@ func (b *Mailbox) takeBack(now Time, r *Request) Finished {
 func (b *Mailbox) Destroy(now Time) Finished {
 	var done Finished
 	b.destroyed, b.due, b.leaseDue = true, 0, 0
-	b.held.ages = nil // for what is going, all of it
+	b.held.ages, b.held.index = nil, nil // for what is going, all of it
 	for _, l := range []*messageList{&b.held, &b.dead} {
 		for m := l.pop(); m != nil; m = l.pop() {
 			b.unsend(m)

@@ -38,6 +38,8 @@ func (b *Mailbox) Check() error {
 	case n != b.held.n || bytes != b.held.bytes || memory != b.held.memory || shared != b.shared:
 		return fmt.Errorf("holds %d messages of %d and %d bytes, %d of them broadcast, counted %d of %d and %d, %d",
 			n, bytes, memory, shared, b.held.n, b.held.bytes, b.held.memory, b.shared)
+	case b.held.index != nil && !b.held.index.covers(&b.held):
+		return fmt.Errorf("the index misses some of %d messages", n)
 	case b.senders.n > 0 && b.overflow != Block:
 		return fmt.Errorf("%d senders wait under overflow %s", b.senders.n, b.overflow)
 	case b.senders.n > 0 && b.admit(arrival{m: b.senders.first.message, bytes: int64(len(b.senders.first.message.Data))}).verdict != wait:

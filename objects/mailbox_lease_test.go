@@ -135,3 +135,17 @@ func TestLeaseWithoutATimeNeverEnds(t *testing.T) {
 		t.Errorf("the lease ends at %d; want never", at)
 	}
 }
+
+func TestSecondLeaseThroughOneFileIsBusy(t *testing.T) {
+	b := mailbox(t)
+	h := &Handle{Reads: true, ReadOp: Lease}
+	b.Submit(0, &Request{Op: Open, Handle: h})
+	first, second := &Request{Op: Lease, Handle: h, Size: 9}, &Request{Op: Lease, Handle: h, Size: 9}
+	b.Submit(0, first)
+	b.Submit(0, second)
+	s := send("x")
+	wantFinished(t, b.Submit(1, s), first, second, s)
+	if string(first.Data) != "x" || second.Errno != syscall.EBUSY {
+		t.Errorf("leases = %q, %v and %v; want x, and EBUSY", first.Data, first.Errno, second.Errno)
+	}
+}

@@ -3,24 +3,14 @@ package objects
 import "syscall"
 
 // receiverFor returns the first parked receiver that may take m, nil if there is none.
-func (b *Mailbox) receiverFor(m *Message) *Request {
-	r := b.receivers.first
-	for r != nil && !r.Handle.Only.admits(m) {
-		r = r.next
-	}
-	return r
-}
+func (b *Mailbox) receiverFor(m *Message) *Request { return b.receivers.firstFor(m) }
 
 // show gives every parked peek that waits for m, which has come, its copy.
 func (b *Mailbox) show(m *Message, done *Finished) {
-	for p := b.peekers.first; p != nil; {
-		next := p.next
-		if p.Handle.Only.admits(m) {
-			b.peekers.remove(p)
-			b.look(p, m)
-			done.add(p)
-		}
-		p = next
+	for p := b.peekers.firstFor(m); p != nil; p = b.peekers.firstFor(m) {
+		b.peekers.remove(p)
+		b.look(p, m)
+		done.add(p)
 	}
 }
 
@@ -60,9 +50,6 @@ func (b *Mailbox) fill(now Time, r *Request, m *Message) {
 // answer finishes the receive r, which has its bytes.
 func (b *Mailbox) answer(r *Request, done *Finished) {
 	done.add(r)
-	if !r.Handle.left() && r.Op != Lease {
-		return
-	}
 	// Others may be parked on the same handle: what is left of its message is
 	// theirs before any other message is.
 	for p := b.receivers.first; p != nil && (r.Handle.left() || r.Op == Lease); {

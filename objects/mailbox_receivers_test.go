@@ -114,3 +114,37 @@ func TestBroadcastIsNotForWhoeverComesFirst(t *testing.T) {
 		}
 	}
 }
+
+// One subscriber is slow, so that its sender waits and two others behind it, and two
+// subscribers wait for the next message. When receivers is any, each of them gets one.
+func TestReceiversOfAnEndedBroadcastMeetEverySender(t *testing.T) {
+	b := mailbox(t, "receivers", "broadcast", "capacity", "0")
+	subscriber := func() *Handle {
+		h := &Handle{Reads: true, ReadOp: Receive}
+		b.Submit(0, &Request{Op: Open, Handle: h})
+		return h
+	}
+	slow, x, y := subscriber(), subscriber(), subscriber()
+	senders := []*Request{send("1"), send("2"), send("3")}
+	for _, s := range senders {
+		b.Submit(0, s)
+	}
+	waiting := []*Request{receive(x), receive(y)}
+	for i, h := range []*Handle{x, y} {
+		b.Submit(0, receive(h))
+		b.Submit(0, waiting[i])
+	}
+	done, errno := b.SetPolicy(0, "receivers", "any")
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	wantFinished(t, done, waiting[0], senders[1], waiting[1], senders[2])
+	if got := string(waiting[0].Data) + string(waiting[1].Data); got != "23" {
+		t.Errorf("received %q; want 23", got)
+	}
+	last := receive(slow)
+	wantFinished(t, b.Submit(0, last), last, senders[0])
+	if err := b.Check(); err != nil {
+		t.Error(err)
+	}
+}

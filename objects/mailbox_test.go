@@ -370,3 +370,18 @@ func TestReturnDoesNotRepeatWhatAnotherReadOfTheHandleGot(t *testing.T) {
 		t.Error("a message whose end was delivered came back whole")
 	}
 }
+
+func TestMessageComesBackOnce(t *testing.T) {
+	b := mailbox(t)
+	b.Submit(0, send("x"))
+	r := receive(reader(b))
+	b.Submit(0, r)
+	b.Return(0, r)
+	b.Return(0, r)
+	if b.Held().Messages != 1 || b.received != 0 {
+		t.Errorf("%d messages are held, %d received; want 1, 0", b.Held().Messages, b.received)
+	}
+	if err := b.Check(); err != nil {
+		t.Error(err)
+	}
+}

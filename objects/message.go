@@ -33,11 +33,12 @@ type Message struct {
 	peeked   bool // a handle may read on in a copy of it
 	carried  bool // it came from another mailbox
 	state    state
-	rank     uint8  // in the list that it is in
-	booked   uint32 // the bytes that are booked in the ledger, and 1; 0 if it is not
-	age      int32  // its place in the list's ages, counted from 1; 0: it has none
-	share    *share // nil unless it was broadcast
-	extra    *extra // what few messages have, nil if this one has nothing of it
+	rank     uint8       // in the list that it is in
+	booked   uint32      // the bytes that are booked in the ledger, and 1; 0 if it is not
+	age      int32       // its place in the list's ages, counted from 1; 0: it has none
+	lanes    *lanePlaces // where an index has it; nil: nowhere
+	share    *share      // nil unless it was broadcast
+	extra    *extra      // what few messages have, nil if this one has nothing of it
 	inline   [inlineData]byte
 }
 
@@ -131,6 +132,10 @@ type messageList struct {
 	// ages has the messages in the order in which they expire. It is nil unless the
 	// mailbox has had a time to live.
 	ages *deadlines[*Message]
+
+	// index finds messages by selector. It is nil unless somebody has selected far from
+	// the first since the list was last empty.
+	index *messageIndex
 }
 
 // ranks says where each rank above 0 ends.
@@ -200,6 +205,9 @@ func (l *messageList) insert(m, at *Message) {
 	if l.ages != nil {
 		l.ages.add(m.Sent, m)
 	}
+	if l.index != nil {
+		l.index.insert(m)
+	}
 }
 
 func (l *messageList) remove(m *Message) {
@@ -225,6 +233,12 @@ func (l *messageList) remove(m *Message) {
 		delete(l.numbers, m.Seq)
 		if l.n == 0 {
 			l.numbers = nil
+		}
+	}
+	if l.index != nil {
+		l.index.remove(m)
+		if l.n == 0 {
+			l.index = nil
 		}
 	}
 }
@@ -289,15 +303,6 @@ func (l *messageList) pop() *Message {
 	m := l.first
 	if m != nil {
 		l.remove(m)
-	}
-	return m
-}
-
-// find returns the first message that only admits, nil if there is none.
-func (l *messageList) find(only *Selector) *Message {
-	m := l.first
-	for m != nil && !only.admits(m) {
-		m = m.next
 	}
 	return m
 }

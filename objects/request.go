@@ -116,14 +116,17 @@ type Request struct {
 	// Tag is the driver's. Objects do not look at it.
 	Tag any
 
-	shown   *Message // what of it the process sees, the message itself unless it is rendered
-	message *Message // what a parked send offers, what a finished receive took
-	units   int64    // what a Wait or Post moves; the bytes that a parked Write or Send still offers
-	rest    []byte   // of the Data of a Send, behind message
-	chunk   *chunk   // those bytes are at the end of it
-	from    uint32   // on whom what a finished Read took was booked
-	spans   []span   // that, if it was on several
-	on      *queue   // the wait queue the request is parked in
+	shown   *Message     // what of it the process sees, the message itself unless it is rendered
+	message *Message     // what a parked send offers, what a finished receive took
+	units   int64        // what a Wait or Post moves; the bytes that a parked Write or Send still offers
+	rest    []byte       // of the Data of a Send, behind message
+	chunk   *chunk       // those bytes are at the end of it
+	from    uint32       // on whom what a finished Read took was booked
+	spans   []span       // that, if it was on several
+	on      *queue       // the wait queue the request is parked in
+	ticket  uint64       // its number there, which rises
+	lane    *requestLane // in the index of that queue, nil: in none
+	place   int32        // in that lane, counted from 1
 }
 
 // A Buffer is memory of the driver's that is in use for as long as somebody holds it. It
@@ -218,7 +221,9 @@ func (f Finished) All() iter.Seq[*Request] {
 // A queue holds parked requests, first come, first served.
 type queue struct {
 	list[Request, *Request]
-	n int
+	n       int
+	tickets uint64       // given to those who parked
+	index   requestIndex // nil unless a search among them has been long since it was empty
 }
 
 func (q *queue) push(now Time, r *Request) {
@@ -229,12 +234,23 @@ func (q *queue) push(now Time, r *Request) {
 	r.on, r.next = q, nil
 	q.list.push(r)
 	q.n++
+	q.tickets++
+	r.ticket = q.tickets
+	if q.index != nil {
+		q.index.insert(r)
+	}
 }
 
 func (q *queue) remove(r *Request) {
 	q.list.remove(r)
 	r.on = nil
 	q.n--
+	if q.index != nil {
+		q.index.remove(r)
+		if q.n == 0 {
+			q.index = nil
+		}
+	}
 }
 
 // pop takes the first request, nil if nobody waits.

@@ -60,7 +60,8 @@ var leftOut = map[field]bool{
 	{"Message", "Seq"}: true, {"Message", "Deliveries"}: true, // see walk.message
 	{"Message", "inline"}: true,                                                      // Data is in it, or is not
 	{"letter", "seq"}:     true, {"letter", "above"}: true, {"letter", "upTo"}: true, // as Message.Seq
-	{"File", "writer"}: true, // see State
+	{"File", "writer"}:    true,                             // see State
+	{"Request", "ticket"}: true, {"queue", "tickets"}: true, // the order of the queue says it
 }
 
 // deadlines are the fields that say when something will happen, 0 if it will not.
