@@ -180,7 +180,7 @@ func isEIO(said string) bool {
 	return strings.Contains(said, "Input/output error") || strings.Contains(said, "I/O error")
 }
 
-func until(t *testing.T, what string, ok func() bool) {
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
