@@ -7,6 +7,8 @@
 //     mailboxes behind go-fuse's stock server, POSIX message queues and FIFOs;
 //   - what parked readers cost the daemon's memory and everybody else's latency, and
 //     what it costs them to open a file all at once;
+//   - what a flood of one user's messages costs a ping-pong of another's, against none, and
+//     against processes that are as busy outside of the mount;
 //   - the open, write and close of a shell that sends a message;
 //   - the memory, the reads and writes and the creation of segments, against /dev/shm,
 //     and sending 1 GiB of memory as a message, against sending nothing;
@@ -56,6 +58,7 @@ var parts = []struct {
 	{"null", (*bench).null},
 	{"pingpong", (*bench).pingPong},
 	{"parked", (*bench).parked},
+	{"users", (*bench).users},
 	{"send", (*bench).send},
 	{"segments", (*bench).segments},
 	{"pipes", (*bench).pipes},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -263,13 +264,13 @@ func (w *workshop) mountpoint() (string, error) {
 	return dir, nil
 }
 
-// ipcfs mounts with an ipcfs program.
-func (w *workshop) ipcfs(program string) (*server, error) {
+// ipcfs mounts with an ipcfs program, and more arguments.
+func (w *workshop) ipcfs(program string, more ...string) (*server, error) {
 	dir, err := w.mountpoint()
 	if err != nil {
 		return nil, err
 	}
-	c, err := w.start(true, program, "mount", "-f", dir)
+	c, err := w.start(true, program, slices.Concat([]string{"mount", "-f"}, more, []string{dir})...)
 	if err != nil {
 		return nil, err
 	}

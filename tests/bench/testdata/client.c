@@ -10,6 +10,10 @@
  *   queue FILE N        N threads, each of which opens FILE and waits in read; ready when all have it open. They open it
  *                       one after another
  *   crowd FILE N        likewise, but they open it all at once
+ *   flood PATH N SIZE UID
+ *                       N processes of the user UID, each of which sends SIZE bytes to itself, again and again: through a
+ *                       mailbox of its own, PATH and a number, or through a file in memory if PATH is -; ready when
+ *                       all of them do
  *
  * SEND and RECEIVE are paths, or mq:/NAME for a POSIX message queue. When its files are open the client prints
  * "ready". Then, for each line with a number n on standard input, it does its job n times and prints n native
@@ -21,11 +25,13 @@
 #include <mqueue.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -202,6 +208,43 @@ static void park(char *name, int n)
 		pause();
 }
 
+static void flood(const char *path, int n, long size, uid_t uid)
+{
+	char name[4096], *message = calloc(1, size), c;
+	int outside = !strcmp(path, "-"), started[2];
+
+	if (!message || pipe(started) || setgid(uid) || setuid(uid))
+		die("flood", path);
+	for (int i = 0; i < n; i++) {
+		int pid = fork();
+		if (pid < 0)
+			die("fork", path);
+		if (pid > 0)
+			continue;
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+			die("prctl", path);
+		snprintf(name, sizeof name, "%s%d", path, i);
+		int fd = outside ? memfd_create("flood", 0) : open(name, O_RDWR | O_CREAT | O_NONBLOCK, 0600);
+		if (fd < 0)
+			die("open", name);
+		while (!outside && read(fd, message, size) > 0)
+			; /* what one that was killed has left */
+		for (int first = 1;; first = 0) {
+			if (outside ? pwrite(fd, message, size, 0) != size || pread(fd, message, size, 0) != size :
+				      write(fd, message, size) != size || read(fd, message, size) != size)
+				die("flood", name);
+			if (first && write(started[1], "x", 1) != 1)
+				die("flood", name);
+		}
+	}
+	for (; n > 0; n--)
+		if (read(started[0], &c, 1) != 1)
+			die("flood", path);
+	puts("ready");
+	fflush(stdout);
+	pause();
+}
+
 int main(int argc, char **argv)
 {
 	const char *job = argc > 2 ? argv[1] : "";
@@ -234,6 +277,8 @@ int main(int argc, char **argv)
 	} else if ((!strcmp(job, "queue") || !strcmp(job, "crowd")) && argc == 4) {
 		crowded = *job == 'c';
 		park(argv[2], atoi(argv[3]));
+	} else if (!strcmp(job, "flood") && argc == 6) {
+		flood(argv[2], atoi(argv[3]), atol(argv[4]), atoi(argv[5]));
 	} else {
 		fprintf(stderr, "client: unknown job\n");
 		return 2;
