@@ -18,11 +18,11 @@ func flatMailbox(t *testing.T) (*FS, *object, *handle) {
 		if d.p.dir != "mailboxes" {
 			continue
 		}
-		o, errno := f.add(d, "box", true, 0o600, fuse.Owner{})
+		o, errno := f.addObjectLocked(d, "box", true, 0o600, fuse.Owner{})
 		if errno != 0 {
 			t.Fatal(errno)
 		}
-		h, _ := f.newHandle(o.file, f.nodeFor(o.file, 1), 0)
+		h, _ := f.newHandleLocked(o.file, f.nodeForLocked(o.file, 1), 0)
 		return f, o, h
 	}
 	t.Fatal("no mailboxes")

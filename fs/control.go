@@ -76,11 +76,11 @@ func destroy(f *FS, o *object, who *identity, value string) syscall.Errno {
 		unused, errno = f.remove(o, value == unusedOnly)
 	}
 	f.noteFor(o, who.Caller, "destroy", 0, errno)
-	f.bury(unused)
+	f.destroy(unused)
 	return errno
 }
 
-// remove takes all of o's names away and returns what is to be buried. later: o is in use
+// remove takes all of o's names away and returns what is to be destroyed. later: o is in use
 // now.
 func (f *FS) remove(o *object, unusedOnly bool) (*object, syscall.Errno) {
 	f.mu.Lock()
@@ -99,10 +99,10 @@ func (f *FS) remove(o *object, unusedOnly bool) (*object, syscall.Errno) {
 		if !last {
 			name = o.links.first()
 		}
-		if unused := f.unname(o, name); last {
+		if unused := f.unnameLocked(o, name); last {
 			return unused, 0
 		}
-		f.forgetEntry(&o.kind.inode, name)
+		f.forgetEntryLocked(&o.kind.inode, name)
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 )
 
 // kindDirMode lets everybody make objects, as in /dev/shm and /tmp. That they remove
-// only their own is seen to by mayRemove and not by the sticky bit: in a sticky
+// only their own is seen to by mayRemoveLocked and not by the sticky bit: in a sticky
 // directory fs.protected_regular (proc_sys_fs(5)) has the kernel refuse every open with
 // O_CREAT of somebody else's file, and the shell's > is one.
 const kindDirMode = 0o777
@@ -69,8 +69,8 @@ func dirEntry(name string, e entry) fuse.DirEntry {
 	return fuse.DirEntry{Name: name, Ino: e.base().ino, Mode: e.base().mode}
 }
 
-// plant makes the directories that every mount has.
-func (f *FS) plant() {
+// makeRoot makes the directories that every mount has.
+func (f *FS) makeRoot() {
 	now := f.start
 	f.root = newStaticDir(rootIno, 0o755, f.cfg, now)
 	f.root.node = &node{id: fuse.FUSE_ROOT_ID, entry: f.root, lookups: 1}
@@ -159,9 +159,9 @@ func (l *links) first() (name string) {
 
 func (d *kindDir) attr(*fuse.Attr) {}
 
-// mayRemove is 0 if uid may take o's name away. unlink(2), rename(2): EPERM, neither
+// mayRemoveLocked is 0 if uid may take o's name away. unlink(2), rename(2): EPERM, neither
 // the owner of the file nor of the directory, nor privileged. FS.mu is held.
-func (d *kindDir) mayRemove(uid uint32, o *object) syscall.Errno {
+func (d *kindDir) mayRemoveLocked(uid uint32, o *object) syscall.Errno {
 	if uid != 0 && uid != o.entry().base().uid && uid != d.uid {
 		return syscall.EPERM
 	}
@@ -201,7 +201,7 @@ type objectDir struct {
 func (d *objectDir) attr(out *fuse.Attr) {
 	o := d.object
 	if o.flat {
-		a := o.access()
+		a := o.accessLocked()
 		out.Uid, out.Gid, out.Mode = a.uid, a.gid, fuse.S_IFDIR|a.mode
 	} else {
 		held := o.held()
@@ -213,12 +213,12 @@ func (d *objectDir) attr(out *fuse.Attr) {
 func (d *objectDir) child(name string) entry {
 	for i := range d.object.kind.p.files {
 		if s := &d.object.kind.p.files[i]; s.name == name {
-			return d.object.fileFor(s, i)
+			return d.object.fileForLocked(s, i)
 		}
 	}
 	for i := range d.object.kind.p.folders {
 		if d.object.kind.p.folders[i].name == name {
-			return d.object.folderFor(i)
+			return d.object.folderForLocked(i)
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@
 // of that inode, beyond the reach of SIGKILL. So one file has many nodes: LOOKUP
 // answers with a fresh node number whenever a thread other than the last one asks,
 // or the last one is in use, and all of them show the same inode number
-// ([FS.nodeFor]). A node that a thread got from LOOKUP is then its own: nobody else
+// ([FS.nodeForLocked]). A node that a thread got from LOOKUP is then its own: nobody else
 // can open it and park a write on it. When many threads open one file at once they
 // share a node until one of them wants to write: that open is answered ESTALE, upon
 // which the kernel looks the name up once more and is given a node for it alone. Of a

@@ -83,11 +83,11 @@ type handle struct {
 	// one READ, 0 if none does. On an unseekable file each begins at 0 (stream_open).
 	next atomic.Int64
 
-	vigil      vigil       // for whoever holds something through it; guarded by object.mu
-	writer     *writer     // of what it has begun, nil if it has never; guarded by object.mu
-	text       *[]byte     // what a control file showed when it was last read from the start
-	lines      *text       // of a control file whose text may be long
-	lockOwners []lockOwner // guarded by the file's lockTable for fcntl(2)
+	watch      processWatch // for whoever holds something through it; guarded by object.mu
+	writer     *writer      // of what it has begun, nil if it has never; guarded by object.mu
+	text       *[]byte      // what a control file showed when it was last read from the start
+	lines      *text        // of a control file whose text may be long
+	lockOwners []lockOwner  // guarded by the file's lockTable for fcntl(2)
 }
 
 // size is the st_size that fstat(2) gives a program that may seek in its messages,
@@ -135,8 +135,8 @@ func (s *spec) openable(flags uint32) syscall.Errno {
 // the handles, the writer it may have, and what its object keeps for it.
 const handleCost = 2048
 
-// vigilCost is what it costs to watch a process: a pidfd and a goroutine.
-const vigilCost = 8 << 10
+// watchCost is what it costs to watch a process: a pidfd and a goroutine.
+const watchCost = 8 << 10
 
 // traceCost is the memory of an open trace in bytes: two times the lines that it may be
 // behind, which append doubles.
@@ -149,16 +149,16 @@ func (f *FS) openCost(e *file, text []byte) int64 {
 	case e.spec.lines != nil:
 		cost += textCost
 	case e.spec.open == objects.Hold || e.spec.read == objects.Lease:
-		cost += vigilCost
+		cost += watchCost
 	case e.object == &f.trace.object:
 		cost += traceCost
 	}
 	return cost
 }
 
-// newHandle makes the handle of an open(2) of e through n, and says with which
+// newHandleLocked makes the handle of an open(2) of e through n, and says with which
 // FOPEN flags the kernel is to treat it. FS.mu is held.
-func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
+func (f *FS) newHandleLocked(e *file, n *node, flags uint32) (*handle, uint32) {
 	h := &handle{file: e, node: n}
 	if e.object != nil {
 		h.chowns = e.object.chowns
@@ -199,7 +199,7 @@ func (f *FS) newHandle(e *file, n *node, flags uint32) (*handle, uint32) {
 	if e.spec.lines != nil {
 		h.lines = &text{lines: e.spec.lines(f, e.object, &h.opener)}
 	}
-	n.use()
+	n.useLocked()
 	if h.Seekable {
 		n.reader = h
 	}
@@ -305,13 +305,13 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller, tex
 			return errno, nil
 		}
 		k.atGate = true
-		return 0, f.enter(k, &e.inode, caller)
+		return 0, f.enterLocked(k, &e.inode, caller)
 	}
-	return f.openNode(k, n, e, flags, caller, text), e.arrive(caller.Pid, caller.Uid)
+	return f.openNodeLocked(k, n, e, flags, caller, text), e.arriveLocked(caller.Pid, caller.Uid)
 }
 
-// openNode is beginOpen of e through n. FS.mu is held.
-func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Caller, text []byte) syscall.Errno {
+// openNodeLocked is beginOpen of e through n. FS.mu is held.
+func (f *FS) openNodeLocked(k *call, n *node, e *file, flags uint32, caller fuse.Caller, text []byte) syscall.Errno {
 	if errno := e.spec.openable(flags); errno != 0 {
 		return errno
 	}
@@ -322,15 +322,15 @@ func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Calle
 	if errno := f.ledger.keep(caller.Uid, amounts{Kept: cost}); errno != 0 {
 		return errno
 	}
-	h, open := f.newHandle(e, n, flags)
+	h, open := f.newHandleLocked(e, n, flags)
 	k.leases = h.ReadOp == objects.Lease
 	h.opener.Caller, h.cost = callerOf(caller), cost
 	if e.spec.fixed {
 		h.text = &text
 	}
 	if e.spec.memory {
-		if errno := f.attach(h, &open); errno != 0 {
-			f.dropHandle(h)
+		if errno := f.attachLocked(h, &open); errno != 0 {
+			f.dropHandleLocked(h)
 			k.object = e.object
 			return errno
 		}
@@ -343,30 +343,30 @@ func (f *FS) openNode(k *call, n *node, e *file, flags uint32, caller fuse.Calle
 
 // forgetHandle drops h, which its object does not know or no longer knows.
 func (f *FS) forgetHandle(h *handle) {
-	f.bury(f.dropped(h))
+	f.destroy(f.dropped(h))
 }
 
-// dropped is dropHandle without f.mu held.
+// dropped is dropHandleLocked without f.mu held.
 func (f *FS) dropped(h *handle) *object {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.dropHandle(h)
+	return f.dropHandleLocked(h)
 }
 
-// dropHandle is forgetHandle with f.mu held. It returns the object, if any, whose last
+// dropHandleLocked is forgetHandle with f.mu held. It returns the object, if any, whose last
 // use h was.
-func (f *FS) dropHandle(h *handle) *object {
+func (f *FS) dropHandleLocked(h *handle) *object {
 	f.removeHandle(h)
 	f.ledger.adjust(h.opener.Uid, amounts{Kept: -h.cost})
 	h.cost = 0
 	if h.attached {
-		h.file.object.detach()
+		h.file.object.endAttach()
 	}
 	h.node.opens--
 	if h.node.reader == h {
 		h.node.reader = nil
 	}
-	return h.node.unused()
+	return h.node.unusedLocked()
 }
 
 // close ends h: RELEASE was received, or its OPEN could not be answered.
@@ -379,7 +379,7 @@ func (f *FS) close(h *handle) {
 	}
 	r := objects.Request{Op: objects.Close, Handle: &h.Handle, Tag: (*call)(nil)}
 	f.withObject(o, func(now objects.Time) objects.Finished {
-		h.vigil.end()
+		h.watch.end()
 		h.unlistLocked()
 		if h.file.spec.stream { // the other end may be the last
 			o.reviewPollersLocked()
@@ -400,7 +400,7 @@ func (f *FS) watchHolder(h *handle, by objects.Caller) syscall.Errno {
 	o := h.file.object
 	o.lock()
 	defer o.mu.Unlock()
-	h.vigil = v
+	h.watch = v
 	return errno
 }
 

@@ -51,9 +51,9 @@ type folderDir struct {
 	members map[string]*file
 }
 
-// folderFor returns the object's i-th folder, which is made when it is first asked for.
+// folderForLocked returns the object's i-th folder, which is made when it is first asked for.
 // FS.mu is held.
-func (o *object) folderFor(i int) *folderDir {
+func (o *object) folderForLocked(i int) *folderDir {
 	p := o.kind.p
 	if o.folders == nil {
 		o.folders = make([]*folderDir, len(p.folders))
@@ -68,7 +68,7 @@ func (o *object) folderFor(i int) *folderDir {
 			members: make(map[string]*file),
 		}
 		o.folders[i].asked = p.folders[i].mode
-		o.folders[i].within(o.access())
+		o.folders[i].withinLocked(o.accessLocked())
 	}
 	return o.folders[i]
 }
@@ -87,7 +87,7 @@ func (f *FS) lookupMember(d *folderDir, in *fuse.InHeader, name string, out *fus
 	if e == nil {
 		return syscall.ENOENT
 	}
-	return f.bookNode(f.fillEntry(e, in.Pid, out), in.Uid)
+	return f.bookNodeLocked(f.fillEntryLocked(e, in.Pid, out), in.Uid)
 }
 
 // memberLocked is the file called name, which s describes; nil: it is there no more.
@@ -110,7 +110,7 @@ func (d *folderDir) memberLocked(name string, s *spec) *file {
 	d.members[name] = e
 	if d.folder.own {
 		e.asked = s.mode
-		e.within(d.object.access())
+		e.withinLocked(d.object.accessLocked())
 	}
 	return e
 }
@@ -177,19 +177,19 @@ func (e *file) borrow(out *fuse.Attr) {
 	out.Mode = fuse.S_IFREG | e.folder.mode&e.spec.mode
 }
 
-// forgotten is called when the kernel has forgotten the last node of e.
-func (e *file) forgotten() {
+// forgottenLocked is called when the kernel has forgotten the last node of e.
+func (e *file) forgottenLocked() {
 	if e.borrowed() && e.folder.members[e.spec.name] == e {
 		delete(e.folder.members, e.spec.name)
 	}
-	if e.asMade() {
+	if e.asMadeLocked() {
 		e.object.files[e.ino-e.object.fileIno(0)] = nil
 	}
 }
 
-// asMade reports whether nothing would be lost of e, a file of an object, if it was made
+// asMadeLocked reports whether nothing would be lost of e, a file of an object, if it was made
 // anew when somebody asks for it again. FS.mu is held.
-func (e *file) asMade() bool {
+func (e *file) asMadeLocked() bool {
 	o := e.object
 	if o == nil || o.dir == nil || e == o.file || e.folder != nil || e.gone || e.spec.memory || e.locks.Load() != nil {
 		return false

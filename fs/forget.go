@@ -28,22 +28,22 @@ type forgotten struct {
 	object *object // nil: a name
 }
 
-// forgetEntry makes the kernel forget name in dir, where it knows something that is not
+// forgetEntryLocked makes the kernel forget name in dir, where it knows something that is not
 // there any more: what it has moved there is another file now, say. FS.mu is held.
-func (f *FS) forgetEntry(dir *inode, name string) {
+func (f *FS) forgetEntryLocked(dir *inode, name string) {
 	if dir.node != nil {
-		f.forgetLater(forgotten{dir: dir.node.id, name: name})
+		f.forgetLaterLocked(forgotten{dir: dir.node.id, name: name})
 	}
 }
 
-// forgetFiles makes the kernel forget the files of o, which is gone. FS.mu is held.
-func (f *FS) forgetFiles(o *object) {
+// forgetFilesLocked makes the kernel forget the files of o, which is gone. FS.mu is held.
+func (f *FS) forgetFilesLocked(o *object) {
 	if o.dir.node != nil {
-		f.forgetLater(forgotten{object: o})
+		f.forgetLaterLocked(forgotten{object: o})
 	}
 }
 
-func (f *FS) forgetLater(e forgotten) {
+func (f *FS) forgetLaterLocked(e forgotten) {
 	q := &f.oblivion
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -105,7 +105,7 @@ func New(cfg Config) *FS {
 	f.noteLimit()
 	f.store = newStore(f)
 	f.guard = newGuard(f)
-	f.plant()
+	f.makeRoot()
 	return f
 }
 
@@ -135,9 +135,9 @@ func (f *FS) Ready() <-chan struct{} { return f.ready }
 // made. It is called before the mount is detached.
 func (f *FS) Shutdown() {
 	for _, o := range f.goDown() {
-		f.destroy(o)
+		f.endObject(o)
 	}
-	f.destroy(&f.trace.object)
+	f.endObject(&f.trace.object)
 }
 
 // goDown has nothing new made, and returns the objects that there are.

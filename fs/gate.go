@@ -74,9 +74,9 @@ type opening struct {
 	sent   bool // it is answered, or will be by who set this; guarded by FS.mu
 }
 
-// enter takes k, the OPEN of a shared node of i for writing, to its user's gate. It
+// enterLocked takes k, the OPEN of a shared node of i for writing, to its user's gate. It
 // returns what is to be answered now. f.mu is held.
-func (f *FS) enter(k *call, i *inode, c fuse.Caller) []*opening {
+func (f *FS) enterLocked(k *call, i *inode, c fuse.Caller) []*opening {
 	g := i.gates[c.Uid]
 	if g == nil {
 		g = &gate{fs: f, inode: i, uid: c.Uid, most: 1}
@@ -92,16 +92,16 @@ func (f *FS) enter(k *call, i *inode, c fuse.Caller) []*opening {
 	// Never refused, as other requests that wait: see call.park.
 	f.ledger.adjust(g.uid, amounts{Kept: parkedCost})
 	o.conn.Park(o.unique, o)
-	return g.admit()
+	return g.admitLocked()
 }
 
-// admit sends as many as may be inside. f.mu is held.
-func (g *gate) admit() (sent []*opening) {
+// admitLocked sends as many as may be inside. f.mu is held.
+func (g *gate) admitLocked() (sent []*opening) {
 	for len(g.waiting) > 0 && g.inside < g.most {
 		o := g.waiting[0]
 		g.waiting = g.waiting[1:]
 		if !o.sent {
-			o.send(g.turn)
+			o.sendLocked(g.turn)
 			g.inside++
 			g.since = time.Now()
 			sent = append(sent, o)
@@ -113,13 +113,13 @@ func (g *gate) admit() (sent []*opening) {
 	if g.inside > 0 {
 		g.timer.Reset(lookTime)
 	} else {
-		g.rest()
+		g.closeIdleLocked()
 	}
 	return sent
 }
 
-// send makes o's thread one that gets a node of its own. f.mu is held.
-func (o *opening) send(turn int) {
+// sendLocked makes o's thread one that gets a node of its own. f.mu is held.
+func (o *opening) sendLocked(turn int) {
 	g := o.gate
 	i := g.inode
 	o.sent = true
@@ -128,12 +128,12 @@ func (o *opening) send(turn int) {
 	if i.claims == nil {
 		i.claims = make(map[uint32]*claim)
 	}
-	i.dropClaim(o.thread)
+	i.dropClaimLocked(o.thread)
 	i.claims[o.thread] = &claim{since: time.Now(), gate: g, turn: turn}
 }
 
-// dropClaim ends the claim of thread, if it has one. f.mu is held.
-func (i *inode) dropClaim(thread uint32) {
+// dropClaimLocked ends the claim of thread, if it has one. f.mu is held.
+func (i *inode) dropClaimLocked(thread uint32) {
 	if c := i.claims[thread]; c != nil {
 		delete(i.claims, thread)
 		c.gate.fs.ledger.adjust(c.gate.uid, amounts{Kept: -claimCost})
@@ -159,13 +159,13 @@ func (o *opening) leave() []*opening {
 	if o.sent {
 		return nil
 	}
-	o.send(beside)
+	o.sendLocked(beside)
 	return []*opening{o}
 }
 
-// arrive notes that the thread opens i: its claim ends, and the next may come. It
+// arriveLocked notes that the thread opens i: its claim ends, and the next may come. It
 // returns what is to be answered. f.mu is held.
-func (i *inode) arrive(thread, uid uint32) []*opening {
+func (i *inode) arriveLocked(thread, uid uint32) []*opening {
 	c := i.claims[thread]
 	if c == nil {
 		return nil
@@ -174,13 +174,13 @@ func (i *inode) arrive(thread, uid uint32) []*opening {
 	if thread == 0 {
 		g = i.gates[uid]
 	} else {
-		i.dropClaim(thread)
+		i.dropClaimLocked(thread)
 	}
 	if g == nil || thread != 0 && c.turn != g.turn {
 		return nil
 	}
 	g.inside = max(g.inside-1, 0)
-	return g.admit()
+	return g.admitLocked()
 }
 
 // expire gives up those who were sent and did not come.
@@ -198,7 +198,7 @@ func (g *gate) giveUp(now time.Time) []*opening {
 	}
 	for thread, c := range i.claims {
 		if c.gate == g && (now.Sub(c.since) > claimTime || thread != 0 && f.ended(thread)) {
-			i.dropClaim(thread)
+			i.dropClaimLocked(thread)
 			if c.turn == g.turn && g.inside > 0 {
 				g.inside--
 			}
@@ -212,7 +212,7 @@ func (g *gate) giveUp(now time.Time) []*opening {
 			g.most, g.moved = maxInside, false
 		}
 	}
-	return g.admit()
+	return g.admitLocked()
 }
 
 // ended reports whether the thread has.
@@ -221,9 +221,9 @@ func ended(thread uint32) bool {
 	return errno == syscall.ESRCH
 }
 
-// disperse sends everybody who waits at i's gates: its name has changed, and those who
+// disperseLocked sends everybody who waits at i's gates: its name has changed, and those who
 // are sent will not come. f.mu is held.
-func (i *inode) disperse() {
+func (i *inode) disperseLocked() {
 	for _, g := range i.gates {
 		if g.inside > 0 {
 			g.moved = true
@@ -232,12 +232,12 @@ func (i *inode) disperse() {
 	}
 }
 
-// rest is called when nobody is inside or waits. The gate goes when it is not needed for
+// closeIdleLocked is called when nobody is inside or waits. The gate goes when it is not needed for
 // the claims of those who are late. f.mu is held.
-func (g *gate) rest() {
+func (g *gate) closeIdleLocked() {
 	i := g.inode
 	g.most, g.moved = 1, false
-	if g.claimed() {
+	if g.claimedLocked() {
 		g.timer.Reset(claimTime)
 	} else {
 		g.timer.Stop()
@@ -256,8 +256,8 @@ func (g *gate) rest() {
 	}
 }
 
-// claimed reports whether somebody whom g sent has not come. f.mu is held.
-func (g *gate) claimed() bool {
+// claimedLocked reports whether somebody whom g sent has not come. f.mu is held.
+func (g *gate) claimedLocked() bool {
 	for _, c := range g.inode.claims {
 		if c.gate == g {
 			return true

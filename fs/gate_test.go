@@ -32,7 +32,7 @@ func newCrowded(t *testing.T) *crowded {
 	}
 	t.Cleanup(func() { null.Close() })
 	c := &crowded{T: t, f: f, file: o.file, conn: fusedev.NewConn(int(null.Fd()), f, f, f.log)}
-	for thread := uint32(1000); thread < 1000+2*crowd; thread++ {
+	for thread := uint32(1000); thread < 1000+2*shareAfter; thread++ {
 		c.shared = c.lookUp(thread)
 	}
 	if again := c.lookUp(1); again != c.shared || !again.shared {
@@ -44,7 +44,7 @@ func newCrowded(t *testing.T) *crowded {
 func (c *crowded) lookUp(thread uint32) *node {
 	c.f.mu.Lock()
 	defer c.f.mu.Unlock()
-	return c.f.nodeFor(c.file, thread)
+	return c.f.nodeForLocked(c.file, thread)
 }
 
 // open sends the OPEN of n for writing, as thread of uid. It returns who is sent to look the name up now.
@@ -79,7 +79,7 @@ func (c *crowded) enters(thread, uid, next uint32) *node {
 	if own == c.shared || own.shared {
 		c.Fatal("a writer was given a shared node again")
 	}
-	for other := uint32(2000); other < 2000+2*crowd; other++ {
+	for other := uint32(2000); other < 2000+2*shareAfter; other++ {
 		if n := c.lookUp(other); n == own || !n.shared {
 			c.Fatal("while somebody is at a gate, others are given something else than the shared node")
 		}
@@ -247,7 +247,7 @@ func TestRenamedUnderACrowdItDisperses(t *testing.T) {
 	c.waits(0, true, 11, 12, 13, 14)
 	c.f.mu.Lock()
 	g := c.file.gates[0]
-	c.file.object.rename("box", "other")
+	c.file.object.renameLocked("box", "other")
 	c.f.mu.Unlock()
 	g.giveUp(time.Now()) // unless the timer has done it
 	c.f.mu.Lock()

@@ -363,7 +363,7 @@ func (g *guard) bound(t thread, where string, parked []*call) []*call {
 func (g *guard) placedAt(k *call, root string) bool {
 	g.fs.mu.Lock()
 	defer g.fs.mu.Unlock()
-	place := "/" + escapeSpace(k.object.path())
+	place := "/" + escapeSpace(k.object.pathLocked())
 	if k.handle.file == k.object.file {
 		return root == place
 	}

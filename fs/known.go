@@ -39,9 +39,9 @@ func (n *node) costLocked() int64 {
 	return 0
 }
 
-// bookNode books n, which has been looked up by uid, if it is new. If there is no room
+// bookNodeLocked books n, which has been looked up by uid, if it is new. If there is no room
 // for it, it is forgotten as the kernel would, which is not told of it. FS.mu is held.
-func (f *FS) bookNode(n *node, uid uint32) syscall.Errno {
+func (f *FS) bookNodeLocked(n *node, uid uint32) syscall.Errno {
 	if n.lookups != 1 {
 		return 0
 	}
@@ -50,19 +50,19 @@ func (f *FS) bookNode(n *node, uid uint32) syscall.Errno {
 		return 0
 	}
 	if errno := f.ledger.keep(uid, amounts{Known: cost}); errno != 0 {
-		f.forget(n.id, 1)
-		f.thin(0)
+		f.forgetLocked(n.id, 1)
+		f.thinLocked(0)
 		return errno
 	}
 	n.cost, n.uid = cost, uid
 	f.known.add(n.id, n)
 	f.knownCount++
-	f.thin(manyNodes)
+	f.thinLocked(manyNodes)
 	return 0
 }
 
-// unbookNode undoes bookNode when the kernel has forgotten n. FS.mu is held.
-func (f *FS) unbookNode(n *node) {
+// unbookNodeLocked undoes bookNodeLocked when the kernel has forgotten n. FS.mu is held.
+func (f *FS) unbookNodeLocked(n *node) {
 	if n.cost != 0 {
 		f.ledger.adjust(n.uid, amounts{Known: -n.cost})
 		n.cost = 0
@@ -71,10 +71,10 @@ func (f *FS) unbookNode(n *node) {
 	}
 }
 
-// thin asks the kernel to forget files that nobody has open if it knows more than most
+// thinLocked asks the kernel to forget files that nobody has open if it knows more than most
 // nodes, and half as many have come since it was last asked as there were then: those
 // that somebody keeps stay. FS.mu is held.
-func (f *FS) thin(most int) {
+func (f *FS) thinLocked(most int) {
 	if f.thinning || f.knownCount <= most || f.lastID-f.thinned < uint64(f.knownCount/2) {
 		return
 	}

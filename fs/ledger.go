@@ -273,8 +273,8 @@ type limit struct {
 	value *int64
 }
 
-// lines lists the limits. l.mu is held.
-func (l *ledger) lines() []limit {
+// linesLocked lists the limits. l.mu is held.
+func (l *ledger) linesLocked() []limit {
 	return []limit{
 		{"objects", &l.max.Objects},
 		{"messages", &l.max.Messages},
@@ -290,7 +290,7 @@ func (l *ledger) show() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var b []byte
-	for _, line := range l.lines() {
+	for _, line := range l.linesLocked() {
 		b = fmt.Appendf(b, "%s %s\n", line.key, objects.FormatAmount(*line.value))
 	}
 	return b
@@ -302,15 +302,15 @@ func (l *ledger) set(text string) syscall.Errno {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	max, maxEach := l.max, l.maxEach
-	errno := l.setLines(text)
+	errno := l.setLinesLocked(text)
 	if errno != 0 {
 		l.max, l.maxEach = max, maxEach
 	}
 	return errno
 }
 
-func (l *ledger) setLines(text string) syscall.Errno {
-	known := l.lines()
+func (l *ledger) setLinesLocked(text string) syscall.Errno {
+	known := l.linesLocked()
 	set := 0
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)

@@ -125,7 +125,7 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 	k.Op, k.Caller, k.Lock, k.Nonblock = objects.Lock, h.callerFor(in.Caller), &lock, !wait
 	k.Tag = k
 	f.withLocks(l, func(now objects.Time) objects.Finished {
-		if l == f.table(h, 0) && lock.Type != objects.Unlock && f.remember(h, in) != 0 {
+		if l == f.table(h, 0) && lock.Type != objects.Unlock && f.rememberLocked(h, in) != 0 {
 			// fcntl(2): ENOLCK, too many locks.
 			return k.Fail(syscall.ENOLCK)
 		}
@@ -141,13 +141,13 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 // closing there is no FLUSH.
 type lockOwner struct {
 	owner uint64
-	vigil vigil
+	watch processWatch
 }
 
-// remember notes that the process behind in takes fcntl(2) locks through h. Its death
+// rememberLocked notes that the process behind in takes fcntl(2) locks through h. Its death
 // is to end them; others may have h's file open still. ENFILE: that cannot be told. The
 // lock table's mutex is held.
-func (f *FS) remember(h *handle, in *fuse.LkIn) syscall.Errno {
+func (f *FS) rememberLocked(h *handle, in *fuse.LkIn) syscall.Errno {
 	owner := in.Owner
 	if !h.Writes || slices.ContainsFunc(h.lockOwners, func(o lockOwner) bool { return o.owner == owner }) {
 		return 0
@@ -160,7 +160,7 @@ func (f *FS) remember(h *handle, in *fuse.LkIn) syscall.Errno {
 		return errno
 	}
 	// It is not refused: there are no more of them than processes.
-	f.ledger.adjust(h.opener.Uid, amounts{Kept: vigilCost})
+	f.ledger.adjust(h.opener.Uid, amounts{Kept: watchCost})
 	h.lockOwners = append(h.lockOwners, lockOwner{owner, v})
 	return 0
 }
@@ -181,8 +181,8 @@ func (f *FS) forgetOwner(h *handle, owner uint64) {
 
 // endLockOwner ends what remember has begun.
 func (f *FS) endLockOwner(h *handle, o lockOwner) {
-	o.vigil.end()
-	f.ledger.adjust(h.opener.Uid, amounts{Kept: -vigilCost})
+	o.watch.end()
+	f.ledger.adjust(h.opener.Uid, amounts{Kept: -watchCost})
 }
 
 // Flush implements fuse.RawFileSystem: a process has closed a copy of the

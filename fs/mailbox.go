@@ -59,7 +59,7 @@ func mayForward(f *FS, o *object, who *identity, name string) syscall.Errno {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if to := o.kind.objects[name]; to != nil && to != o && !to.maySend(who) {
+	if to := o.kind.objects[name]; to != nil && to != o && !to.maySendLocked(who) {
 		return syscall.EACCES
 	}
 	return 0

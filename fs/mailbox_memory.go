@@ -34,30 +34,30 @@ func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) 
 			return errno
 		}
 		f.settle(out)
-		f.bury(o)
+		f.destroy(o)
 		return errno
 	}
 }
 
-// sendSegment returns what is to be settled and buried. later: the memory has to be
+// sendSegment returns what is to be settled and destroyed. later: the memory has to be
 // frozen first. busy is in use now, if it is not nil, and nothing has happened.
 func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, newName string) (arrived outcome, sent, busy *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	o, errno := f.sendable(in, name)
+	o, errno := f.sendableLocked(in, name)
 	switch {
 	case errno != 0:
 	case to.gone:
 		errno = syscall.EIDRM
-	case !to.object.maySend(who):
+	case !to.object.maySendLocked(who):
 		errno = syscall.EACCES
 	}
 	if errno != 0 {
 		return arrived, nil, nil, errno
 	}
 	_, arrived, busy = f.tryLockedBoth(o, to.object, func(now objects.Time) (_, done objects.Finished) {
-		g := o.segment()
-		if o.memory().alone != nil {
+		g := o.segmentLocked()
+		if o.memoryLocked().alone != nil {
 			errno = later
 			return done, done
 		}
@@ -75,15 +75,15 @@ func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, 
 	case errno != 0:
 		return arrived, nil, nil, errno
 	}
-	f.unname(o, name)
-	o.buried = true // whoever still knows it finds it gone
-	f.forgetEntry(&to.inode, newName)
+	f.unnameLocked(o, name)
+	o.destroyed = true // whoever still knows it finds it gone
+	f.forgetEntryLocked(&to.inode, newName)
 	return arrived, o, nil, 0
 }
 
-// sendable returns the segment called name if the caller may send it. FS.mu is held.
-func (f *FS) sendable(in *fuse.RenameIn, name string) (*object, syscall.Errno) {
-	d, errno := f.kindDirAt(in.NodeId)
+// sendableLocked returns the segment called name if the caller may send it. FS.mu is held.
+func (f *FS) sendableLocked(in *fuse.RenameIn, name string) (*object, syscall.Errno) {
+	d, errno := f.kindDirAtLocked(in.NodeId)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -98,7 +98,7 @@ func (f *FS) sendable(in *fuse.RenameIn, name string) (*object, syscall.Errno) {
 	case !o.flat:
 		return nil, syscall.EISDIR
 	}
-	if errno := d.mayRemove(in.Uid, o); errno != 0 {
+	if errno := d.mayRemoveLocked(in.Uid, o); errno != 0 {
 		return nil, errno
 	}
 	if o.links.len() > 0 {
@@ -126,7 +126,7 @@ func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string
 		}
 	}
 	f.settle(out)
-	f.bury(unused)
+	f.destroy(unused)
 	if errno == 0 {
 		f.left(d, name)
 	}
@@ -137,11 +137,11 @@ func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string
 func (f *FS) newSegmentFor(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string) (*object, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	to, _, errno := f.receivable(in, d, m, newName)
+	to, _, errno := f.receivableLocked(in, d, m, newName)
 	if errno != 0 {
 		return nil, errno
 	}
-	return f.newObject(to, true, 0o600, in.Caller.Owner)
+	return f.newObjectLocked(to, true, 0o600, in.Caller.Owner)
 }
 
 // copyMessage writes the bytes of m, which do not change, to the segment o, which nobody
@@ -169,12 +169,12 @@ func (f *FS) copyMessage(m *objects.Message, o *object, in *fuse.RenameIn) sysca
 }
 
 // receiveSegment makes the message m of d the memory of o, which has its bytes already if they
-// are many, and gives o its name. It returns what is to be settled and buried. busy is in
+// are many, and gives o its name. It returns what is to be settled and destroyed. busy is in
 // use now, if it is not nil, and nothing has happened.
 func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string, o *object) (left outcome, unused, busy *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	to, target, errno := f.receivable(in, d, m, newName)
+	to, target, errno := f.receivableLocked(in, d, m, newName)
 	if errno == 0 && f.down {
 		errno = syscall.EROFS
 	}
@@ -182,24 +182,24 @@ func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, m *objects.Message,
 		return left, o, nil, errno
 	}
 	left, _, busy = f.tryLockedBoth(d.object, o, func(now objects.Time) (done, _ objects.Finished) {
-		done, errno = objects.ReceiveSegment(now, d.object.impl.(*objects.Mailbox), m.Seq, o.segment())
+		done, errno = objects.ReceiveSegment(now, d.object.impl.(*objects.Mailbox), m.Seq, o.segmentLocked())
 		return done, objects.Finished{}
 	})
 	if busy != nil || errno != 0 {
 		return left, o, busy, errno
 	}
 	if target != nil {
-		unused = f.unname(target, newName)
+		unused = f.unnameLocked(target, newName)
 	}
-	o.addName(newName, in.Caller.Uid)
-	f.forgetEntry(&to.inode, newName)
+	o.addNameLocked(newName, in.Caller.Uid)
+	f.forgetEntryLocked(&to.inode, newName)
 	return left, unused, nil, 0
 }
 
-// receivable returns where the caller may receive the message m of d, nil if there is none,
+// receivableLocked returns where the caller may receive the message m of d, nil if there is none,
 // as newName, and what has that name there, nil if nothing does. FS.mu is held.
-func (f *FS) receivable(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string) (to *kindDir, target *object, errno syscall.Errno) {
-	if to, errno = f.kindDirAt(in.Newdir); errno != 0 || to.p.kind != segmentKind {
+func (f *FS) receivableLocked(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string) (to *kindDir, target *object, errno syscall.Errno) {
+	if to, errno = f.kindDirAtLocked(in.Newdir); errno != 0 || to.p.kind != segmentKind {
 		return nil, nil, syscall.EPERM
 	}
 	if errno := d.mayTakeLocked(in.Uid, m); errno != 0 {
@@ -217,7 +217,7 @@ func (f *FS) receivable(in *fuse.RenameIn, d *folderDir, m *objects.Message, new
 	case !target.flat:
 		return nil, nil, syscall.EISDIR
 	}
-	return to, target, to.mayRemove(in.Uid, target)
+	return to, target, to.mayRemoveLocked(in.Uid, target)
 }
 
 // messagePart reads the message m, called name, if its bytes are memory: as long as the

@@ -27,12 +27,12 @@ type store struct {
 	asked       bool       // whether there is passthrough
 	passthrough bool
 
-	graves   []grave // memory that is to be freed
-	clearing bool    // a goroutine does it
-	dug      chan struct{}
+	toFree   []freeable // memory that is to be freed
+	clearing bool       // a goroutine does it
+	queued   chan struct{}
 }
 
-func newStore(f *FS) *store { return &store{fs: f, dug: make(chan struct{}, 1)} }
+func newStore(f *FS) *store { return &store{fs: f, queued: make(chan struct{}, 1)} }
 
 // tryPassthrough returns nil if the kernel takes our files for backing files.
 func (s *store) tryPassthrough() error {
@@ -172,8 +172,8 @@ func (m *memfd) size() int64 {
 	return st.Size
 }
 
-// A grave is memory that is not in use any more.
-type grave struct {
+// A freeable is memory that is not in use any more.
+type freeable struct {
 	file   *memfd
 	passed bool
 	refund func()
@@ -183,23 +183,23 @@ type grave struct {
 // What takes longer is not done where others wait for it.
 const quickly = 4 << 20
 
-// bury frees file, then calls refund. Where that takes long, or somebody still has it
+// free frees file, then calls refund. Where that takes long, or somebody still has it
 // mapped, it happens later: memory that exists is on somebody's books.
-func (s *store) bury(g grave) {
+func (s *store) free(g freeable) {
 	if g.file.size() <= quickly && g.free() {
 		return
 	}
-	if s.dig(g) {
-		s.fs.spawn("freeing of memory", s.clear)
+	if s.queueFree(g) {
+		s.fs.spawn("freeing of memory", s.freeAll)
 	}
 	select {
-	case s.dug <- struct{}{}:
+	case s.queued <- struct{}{}:
 	default:
 	}
 }
 
 // free reports whether g could be freed, which it is then.
-func (g grave) free() bool {
+func (g freeable) free() bool {
 	if g.passed && g.file.mapped() {
 		return false
 	}
@@ -208,11 +208,11 @@ func (g grave) free() bool {
 	return true
 }
 
-// dig adds a grave and reports whether somebody is needed to clear it.
-func (s *store) dig(g grave) (idle bool) {
+// queueFree adds g to what is to be freed, and reports whether nobody sees to that yet.
+func (s *store) queueFree(g freeable) (idle bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.graves = append(s.graves, g)
+	s.toFree = append(s.toFree, g)
 	idle, s.clearing = !s.clearing, true
 	return idle
 }
@@ -223,21 +223,21 @@ const (
 	askMappedLast  = time.Second
 )
 
-// clear frees all graves.
-func (s *store) clear() {
+// freeAll frees what is to be freed until there is no more.
+func (s *store) freeAll() {
 	pause := askMappedFirst
 	for {
-		graves := s.takeGraves()
-		if graves == nil {
+		waiting := s.takeToFree()
+		if waiting == nil {
 			return
 		}
-		for _, g := range graves {
+		for _, g := range waiting {
 			if !g.free() {
-				s.dig(g)
+				s.queueFree(g)
 			}
 		}
 		select {
-		case <-s.dug:
+		case <-s.queued:
 			pause = askMappedFirst
 		case <-time.After(pause):
 			pause = min(2*pause, askMappedLast)
@@ -245,15 +245,15 @@ func (s *store) clear() {
 	}
 }
 
-// takeGraves returns what is to be freed; nil: nothing, and the one who asked need not
+// takeToFree returns what is to be freed; nil: nothing, and the one who asked need not
 // ask again.
-func (s *store) takeGraves() []grave {
+func (s *store) takeToFree() []freeable {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	graves := s.graves
-	s.graves = nil
-	s.clearing = graves != nil
-	return graves
+	waiting := s.toFree
+	s.toFree = nil
+	s.clearing = waiting != nil
+	return waiting
 }
 
 // A memory is the bytes of one segment: a memfd that is made when it is first needed.
@@ -428,7 +428,7 @@ func (m *memory) Free(refund func()) {
 		refund()
 		return
 	}
-	m.store.bury(grave{file, m.passed, refund})
+	m.store.free(freeable{file, m.passed, refund})
 }
 
 // seek is lseek(2) with SEEK_DATA or SEEK_HOLE.

@@ -172,7 +172,7 @@ func (f *FS) deadLettersOf(o *object) *object {
 	defer f.mu.Unlock()
 	to := o.kind.objects[name]
 	i := o.entry().base()
-	if to == nil || !to.maySend(&identity{Caller: objects.Caller{Uid: i.uid, Gid: i.gid}}) {
+	if to == nil || !to.maySendLocked(&identity{Caller: objects.Caller{Uid: i.uid, Gid: i.gid}}) {
 		return nil
 	}
 	return to

@@ -51,11 +51,11 @@ func TestNobodyWaitsForAnObjectWithTheTreeLocked(t *testing.T) {
 	func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		big, _ = f.add(mailboxes, "dir", false, 0o700, fuse.Owner{})
-		_, _ = f.add(mailboxes, "other", false, 0o700, fuse.Owner{})
-		f.fillEntry(mailboxes, 0, &top)
-		f.fillEntry(segments, 0, &seg)
-		f.fillEntry(o.dir, 0, &controls)
+		big, _ = f.addObjectLocked(mailboxes, "dir", false, 0o700, fuse.Owner{})
+		_, _ = f.addObjectLocked(mailboxes, "other", false, 0o700, fuse.Owner{})
+		f.fillEntryLocked(mailboxes, 0, &top)
+		f.fillEntryLocked(segments, 0, &seg)
+		f.fillEntryLocked(o.dir, 0, &controls)
 	}()
 	if got := f.Lookup(nil, &fuse.InHeader{NodeId: controls.NodeId}, "messages", &folder); got != fuse.OK {
 		t.Fatal(got)

@@ -75,12 +75,12 @@ func (i *inode) base() *inode { return i }
 // names and attributes of directories.
 const cacheTime = time.Hour
 
-// nodeFor returns the node that answers thread's LOOKUP of e. FS.mu is held.
-func (f *FS) nodeFor(e entry, thread uint32) *node {
+// nodeForLocked returns the node that answers thread's LOOKUP of e. FS.mu is held.
+func (f *FS) nodeForLocked(e entry, thread uint32) *node {
 	i := e.base()
 	n := i.node
 	if !stable(e) {
-		n = i.nodeOf(thread)
+		n = i.nodeOfLocked(thread)
 	}
 	if n == nil {
 		f.lastID++
@@ -102,17 +102,19 @@ func (f *FS) nodeFor(e entry, thread uint32) *node {
 	return n
 }
 
-// crowd is how many nodes in a row give way unused before one is shared.
-const crowd = 8
+// shareAfter is how many nodes in a row give way unused before one is shared. Two or three
+// processes that open one file at a time, as a shell pipeline does, do not come to so many;
+// a crowd of hundreds does in its first requests.
+const shareAfter = 8
 
-// nodeOf returns the node that thread may use of a file's, nil if it is to be a fresh
+// nodeOfLocked returns the node that thread may use of a file's, nil if it is to be a fresh
 // one.
 //
 // A fresh node makes the kernel drop the name it had cached, and everybody who was
 // about to use that looks it up again. Hundreds who open one file at once would
 // keep each other from it. When nodes give way before they are used, one is
 // therefore shared, by all but writers: see gate.
-func (i *inode) nodeOf(thread uint32) *node {
+func (i *inode) nodeOfLocked(thread uint32) *node {
 	if c := i.claims[thread]; c != nil {
 		if c.node == nil || c.node.opens > 0 || thread == 0 {
 			return nil // 0 is everybody outside the PID namespace
@@ -128,15 +130,15 @@ func (i *inode) nodeOf(thread uint32) *node {
 	case n.thread == thread && thread != 0:
 		return n
 	}
-	if i.unused++; i.unused < crowd {
+	if i.unused++; i.unused < shareAfter {
 		return nil
 	}
 	n.shared = true
 	return n
 }
 
-// use notes that n has been opened. FS.mu is held.
-func (n *node) use() {
+// useLocked notes that n has been opened. FS.mu is held.
+func (n *node) useLocked() {
 	n.used = true
 	n.opens++
 	n.entry.base().unused = 0
@@ -150,11 +152,11 @@ func stable(e entry) bool {
 	return !ok || file.spec.memory || file.spec.kernel
 }
 
-// fillEntry answers a LOOKUP, MKDIR or CREATE with e. FS.mu is held.
-func (f *FS) fillEntry(e entry, thread uint32, out *fuse.EntryOut) *node {
-	n := f.nodeFor(e, thread)
+// fillEntryLocked answers a LOOKUP, MKDIR or CREATE with e. FS.mu is held.
+func (f *FS) fillEntryLocked(e entry, thread uint32, out *fuse.EntryOut) *node {
+	n := f.nodeForLocked(e, thread)
 	out.NodeId = n.id
-	f.fillAttr(e, &out.Attr)
+	f.fillAttrLocked(e, &out.Attr)
 	switch e := e.(type) {
 	case *staticDir, *kindDir:
 		out.SetEntryTimeout(cacheTime)
@@ -173,8 +175,8 @@ const blockSize = 4096
 // pageSize is the kernel's, at most.
 const pageSize = 64 << 10
 
-// fillAttr fills in what stat(2) shows of e. FS.mu is held.
-func (f *FS) fillAttr(e entry, out *fuse.Attr) {
+// fillAttrLocked fills in what stat(2) shows of e. FS.mu is held.
+func (f *FS) fillAttrLocked(e entry, out *fuse.Attr) {
 	i := e.base()
 	*out = fuse.Attr{
 		Ino:     i.ino,
@@ -199,19 +201,19 @@ func (f *FS) fillAttr(e entry, out *fuse.Attr) {
 
 // Forget implements fuse.RawFileSystem.
 func (f *FS) Forget(id, lookups uint64) {
-	f.bury(f.forgotten(id, lookups))
+	f.destroy(f.forgotten(id, lookups))
 }
 
 // forgotten is forget without f.mu held.
 func (f *FS) forgotten(id, lookups uint64) *object {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.forget(id, lookups)
+	return f.forgetLocked(id, lookups)
 }
 
-// forget takes references from node id and returns the object, if any, whose last use
+// forgetLocked takes references from node id and returns the object, if any, whose last use
 // that was. f.mu is held.
-func (f *FS) forget(id, lookups uint64) *object {
+func (f *FS) forgetLocked(id, lookups uint64) *object {
 	n := f.nodes[id]
 	if n == nil || id == fuse.FUSE_ROOT_ID {
 		return nil
@@ -220,7 +222,7 @@ func (f *FS) forget(id, lookups uint64) *object {
 		return nil
 	}
 	delete(f.nodes, id)
-	f.unbookNode(n)
+	f.unbookNodeLocked(n)
 	i := n.entry.base()
 	if c := i.claims[n.thread]; c != nil && c.node == n {
 		// The kernel compared it with the name that it had cached, and will ask
@@ -232,24 +234,24 @@ func (f *FS) forget(id, lookups uint64) *object {
 	}
 	if i.nodes--; i.nodes == 0 {
 		if e, ok := n.entry.(*file); ok {
-			e.forgotten()
+			e.forgottenLocked()
 		}
 	}
-	return n.unused()
+	return n.unusedLocked()
 }
 
-// unused returns the object that n is a file of if it lives on without a name and
+// unusedLocked returns the object that n is a file of if it lives on without a name and
 // now without users, too. FS.mu is held.
-func (n *node) unused() *object {
+func (n *node) unusedLocked() *object {
 	file, ok := n.entry.(*file)
 	if !ok || !file.gone || n.lookups > 0 || n.opens > 0 || file.nodes > 0 {
 		return nil
 	}
 	o := file.object
-	if o == nil || o.buried || !o.outlivesName() || file != o.file {
+	if o == nil || o.destroyed || !o.outlivesName() || file != o.file {
 		// A control file is not what it lives on for.
 		return nil
 	}
-	o.buried = true
+	o.destroyed = true
 	return o
 }

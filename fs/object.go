@@ -21,20 +21,20 @@ const maxName = 255
 // An object is one IPC object with its place in the tree.
 type object struct {
 	// Guarded by FS.mu.
-	kind    *kindDir
-	name    string
-	number  uint64 // of that name among its directory's
-	listed  uint64 // the object's own place in listings, which a rename leaves as it is
-	links   links  // further names
-	uid     uint32 // who made it; it is booked on them for as long as it lives
-	ino     uint64
-	flat    bool
-	dir     *objectDir
-	file    *file // of a flat object
-	files   []*file
-	folders []*folderDir
-	buried  bool   // bury is called for it, or was
-	chowns  uint64 // how often it was given to another user
+	kind      *kindDir
+	name      string
+	number    uint64 // of that name among its directory's
+	listed    uint64 // the object's own place in listings, which a rename leaves as it is
+	links     links  // further names
+	uid       uint32 // who made it; it is booked on them for as long as it lives
+	ino       uint64
+	flat      bool
+	dir       *objectDir
+	file      *file // of a flat object
+	files     []*file
+	folders   []*folderDir
+	destroyed bool   // destroy is called for it, or was
+	chowns    uint64 // how often it was given to another user
 
 	fs   *FS
 	last snapshot // what it held after the last call
@@ -135,15 +135,15 @@ func (o *object) entry() entry {
 	return o.dir
 }
 
-// path is the object's place below the mountpoint. FS.mu is held.
-func (o *object) path() string { return o.kind.p.dir + "/" + o.name }
+// pathLocked is the object's place below the mountpoint. FS.mu is held.
+func (o *object) pathLocked() string { return o.kind.p.dir + "/" + o.name }
 
 // The flat file and the directory come first among an object's inode numbers.
 func (o *object) fileIno(i int) uint64 { return o.ino + 2 + uint64(i) }
 
-// fileFor returns the object's i-th endpoint or control file. They are made when
+// fileForLocked returns the object's i-th endpoint or control file. They are made when
 // they are first asked for: most objects are used through a few of them.
-func (o *object) fileFor(s *spec, i int) *file {
+func (o *object) fileForLocked(s *spec, i int) *file {
 	if o.files == nil {
 		o.files = make([]*file, len(o.kind.p.files))
 	}
@@ -155,7 +155,7 @@ func (o *object) fileFor(s *spec, i int) *file {
 			spec:   s,
 		}
 		o.files[i].asked = s.mode
-		o.files[i].within(o.access())
+		o.files[i].withinLocked(o.accessLocked())
 	}
 	return o.files[i]
 }
@@ -171,24 +171,24 @@ func validName(name string) syscall.Errno {
 	return 0
 }
 
-// add makes an object in d. FS.mu is held.
-func (f *FS) add(d *kindDir, name string, flat bool, mode uint32, owner fuse.Owner) (*object, syscall.Errno) {
+// addObjectLocked makes an object in d. FS.mu is held.
+func (f *FS) addObjectLocked(d *kindDir, name string, flat bool, mode uint32, owner fuse.Owner) (*object, syscall.Errno) {
 	if errno := validName(name); errno != 0 {
 		return nil, errno
 	}
 	if d.child(name) != nil {
 		return nil, syscall.EEXIST
 	}
-	o, errno := f.newObject(d, flat, mode, owner)
+	o, errno := f.newObjectLocked(d, flat, mode, owner)
 	if errno != 0 {
 		return nil, errno
 	}
-	o.addName(name, owner.Uid)
+	o.addNameLocked(name, owner.Uid)
 	return o, 0
 }
 
-// newObject makes an object for d that has no name yet. FS.mu is held.
-func (f *FS) newObject(d *kindDir, flat bool, mode uint32, owner fuse.Owner) (*object, syscall.Errno) {
+// newObjectLocked makes an object for d that has no name yet. FS.mu is held.
+func (f *FS) newObjectLocked(d *kindDir, flat bool, mode uint32, owner fuse.Owner) (*object, syscall.Errno) {
 	if f.down {
 		return nil, syscall.EROFS
 	}
@@ -221,8 +221,8 @@ func (f *FS) newObject(d *kindDir, flat bool, mode uint32, owner fuse.Owner) (*o
 // unlink(2) leaves a file.
 func (o *object) outlivesName() bool { return o.kind.p.links && o.flat }
 
-// addName gives o the name, which is booked on uid if it is not the first. FS.mu is held.
-func (o *object) addName(name string, uid uint32) {
+// addNameLocked gives o the name, which is booked on uid if it is not the first. FS.mu is held.
+func (o *object) addNameLocked(name string, uid uint32) {
 	d := o.kind
 	d.lastNumber++
 	d.names.add(d.lastNumber, named{name, o})
@@ -236,9 +236,9 @@ func (o *object) addName(name string, uid uint32) {
 	d.ctime = time.Now()
 }
 
-// rename changes one of o's names. The caller deletes what the old one stands for.
+// renameLocked changes one of o's names. The caller deletes what the old one stands for.
 // FS.mu is held.
-func (o *object) rename(from, to string) {
+func (o *object) renameLocked(from, to string) {
 	number := o.number
 	if o.name == from {
 		o.name = to
@@ -247,17 +247,17 @@ func (o *object) rename(from, to string) {
 	}
 	o.kind.names.set(number, named{to, o})
 	o.kind.objects[to] = o
-	o.disperse()
+	o.disperseLocked()
 }
 
-// disperse is that of all of o's files, whose paths have changed. FS.mu is held.
-func (o *object) disperse() {
+// disperseLocked is that of all of o's files, whose paths have changed. FS.mu is held.
+func (o *object) disperseLocked() {
 	if o.file != nil {
-		o.file.disperse()
+		o.file.disperseLocked()
 	}
 	for _, file := range o.files {
 		if file != nil {
-			file.disperse()
+			file.disperseLocked()
 		}
 	}
 	for _, folder := range o.folders {
@@ -265,59 +265,59 @@ func (o *object) disperse() {
 			continue
 		}
 		for _, file := range folder.members {
-			file.disperse()
+			file.disperseLocked()
 		}
 	}
 }
 
-// unname takes one of o's names away, and with the last o itself out of the tree. It
-// returns o if nothing is left of it but to bury it. FS.mu is held.
-func (f *FS) unname(o *object, name string) *object {
+// unnameLocked takes one of o's names away, and with the last o itself out of the tree. It
+// returns o if it is to be destroyed then. FS.mu is held.
+func (f *FS) unnameLocked(o *object, name string) *object {
 	now := time.Now()
 	delete(o.kind.objects, name)
 	o.kind.ctime = now
 	o.entry().base().ctime = now
 	if name != o.name {
-		o.kind.names.remove(f.unlinkName(o, name).number)
+		o.kind.names.remove(f.unlinkNameLocked(o, name).number)
 		return nil
 	}
 	o.kind.names.remove(o.number)
 	if o.links.len() > 0 {
 		o.name = o.links.first()
-		o.number = f.unlinkName(o, o.name).number
+		o.number = f.unlinkNameLocked(o, o.name).number
 		return nil
 	}
 	o.kind.all.remove(o.listed)
 	o.listed = 0
-	f.forgetControls(o, name)
-	f.forgetFiles(o)
-	f.expel(o)
+	f.forgetControlsLocked(o, name)
+	f.forgetFilesLocked(o)
+	f.detachLocked(o)
 	if o.outlivesName() && o.file.nodes > 0 {
 		return nil
 	}
-	o.buried = true
+	o.destroyed = true
 	return o
 }
 
-// unlinkName takes name off the links of o, and off the books. FS.mu is held.
-func (f *FS) unlinkName(o *object, name string) link {
+// unlinkNameLocked takes name off the links of o, and off the books. FS.mu is held.
+func (f *FS) unlinkNameLocked(o *object, name string) link {
 	x := o.links.remove(name)
 	f.ledger.adjust(x.uid, amounts{Kept: -linkCost})
 	return x
 }
 
-// forgetControls makes the kernel forget the control directory of the flat object o,
+// forgetControlsLocked makes the kernel forget the control directory of the flat object o,
 // whose name goes: the kernel does not know that the two belong together, and would
 // keep what it knows of NAME.d until somebody asks for it again. FS.mu is held.
-func (f *FS) forgetControls(o *object, name string) {
+func (f *FS) forgetControlsLocked(o *object, name string) {
 	if o.flat && o.dir.node != nil {
-		f.forgetEntry(&o.kind.inode, name+controlSuffix)
+		f.forgetEntryLocked(&o.kind.inode, name+controlSuffix)
 	}
 }
 
-// expel marks what belongs to o as gone from the tree. FS.mu is held.
-func (f *FS) expel(o *object) {
-	o.disperse()
+// detachLocked marks what belongs to o as gone from the tree. FS.mu is held.
+func (f *FS) detachLocked(o *object) {
+	o.disperseLocked()
 	o.dir.gone = true
 	if o.file != nil {
 		o.file.gone = true
@@ -342,19 +342,20 @@ func (f *FS) expel(o *object) {
 // 200 µs.
 const manyMessages = 1000
 
-// bury destroys o, which has left the tree and whose user was the last. It may be nil.
-func (f *FS) bury(o *object) {
+// destroy ends o, which has left the tree and whose user was the last, and takes it off the
+// books. It may be nil.
+func (f *FS) destroy(o *object) {
 	if o != nil {
 		f.ledger.removeObject(o.uid)
 		if f.conn != nil && o.held().Messages > manyMessages {
 			f.conn.Yield()
 		}
-		f.destroy(o)
+		f.endObject(o)
 	}
 }
 
-// destroy ends o, which has left the tree: its waiters get EIDRM.
-func (f *FS) destroy(o *object) {
+// endObject ends what o is: its waiters get EIDRM.
+func (f *FS) endObject(o *object) {
 	f.withObject(o, func(now objects.Time) objects.Finished {
 		o.reviewPollersLocked()
 		return o.impl.Destroy(now)

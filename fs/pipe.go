@@ -31,13 +31,13 @@ type kernelNode struct{}
 
 var kernelSpec = spec{kernel: true}
 
-// addKernelNode makes a FIFO or socket of type mode in d. f.mu is held.
-func (f *FS) addKernelNode(d *kindDir, name string, flat bool, mode uint32, owner fuse.Owner) (*object, syscall.Errno) {
+// addKernelNodeLocked makes a FIFO or socket of type mode in d. f.mu is held.
+func (f *FS) addKernelNodeLocked(d *kindDir, name string, flat bool, mode uint32, owner fuse.Owner) (*object, syscall.Errno) {
 	if !d.p.nodes || mode&syscall.S_IFMT != syscall.S_IFIFO && mode&syscall.S_IFMT != syscall.S_IFSOCK {
 		// mknod(2): EPERM, the filesystem does not support the type of node.
 		return nil, syscall.EPERM
 	}
-	o, errno := f.add(d, name, flat, mode, owner)
+	o, errno := f.addObjectLocked(d, name, flat, mode, owner)
 	if errno != 0 {
 		return nil, errno
 	}

@@ -79,11 +79,11 @@ func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse
 	return fuse.OK
 }
 
-// directory is dirAt for callers that do not hold FS.mu.
+// directory is dirAtLocked for callers that do not hold FS.mu.
 func (f *FS) directory(id uint64) (dir, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.dirAt(id)
+	return f.dirAtLocked(id)
 }
 
 // keepOpen gives d a number.

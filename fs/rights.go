@@ -49,9 +49,9 @@ func (who *identity) may(want uint32, a attributes) bool {
 // attributes are what permissions go by.
 type attributes struct{ uid, gid, mode uint32 }
 
-// access is who may use o's directory of control files: that of a flat object may be
+// accessLocked is who may use o's directory of control files: that of a flat object may be
 // searched by whoever may read or write the object. FS.mu is held.
-func (o *object) access() attributes {
+func (o *object) accessLocked() attributes {
 	if !o.flat {
 		return attributes{o.dir.uid, o.dir.gid, o.dir.mode & 0o777}
 	}
@@ -59,17 +59,17 @@ func (o *object) access() attributes {
 	return attributes{o.file.uid, o.file.gid, perm&0o444 | (perm&0o444)>>2 | (perm&0o222)>>1}
 }
 
-// chmod carries out chmod(2). FS.mu is held.
-func (i *inode) chmod(mode uint32) {
+// chmodLocked carries out chmod(2). FS.mu is held.
+func (i *inode) chmodLocked(mode uint32) {
 	i.mode = i.mode&^0o7777 | mode
 	i.asked = mode
 	i.ctime = time.Now()
 }
 
-// within takes from the permissions of i, a file of an object, those of classes that may
+// withinLocked takes from the permissions of i, a file of an object, those of classes that may
 // not search dir, through which it is reached: they may have found the file before that
 // was so. What they are when all may, or after a chmod of i itself, is left. FS.mu is held.
-func (i *inode) within(dir attributes) {
+func (i *inode) withinLocked(dir attributes) {
 	others := dir.mode>>3 | dir.mode
 	owner, group := others, others
 	if i.uid == dir.uid {
@@ -86,17 +86,17 @@ func (i *inode) within(dir attributes) {
 	}
 }
 
-// reach has a chmod of o reach all its files. FS.mu is held.
-func (o *object) reach() {
-	dir := o.access()
-	for _, i := range o.inodes() {
-		i.within(dir)
+// reachLocked has a chmod of o reach all its files. FS.mu is held.
+func (o *object) reachLocked() {
+	dir := o.accessLocked()
+	for _, i := range o.inodesLocked() {
+		i.withinLocked(dir)
 	}
 }
 
-// inodes are those of the files and folders of o that were made, without o's own. FS.mu
+// inodesLocked are those of the files and folders of o that were made, without o's own. FS.mu
 // is held.
-func (o *object) inodes() (l []*inode) {
+func (o *object) inodesLocked() (l []*inode) {
 	for _, e := range o.files {
 		if e != nil {
 			l = append(l, &e.inode)
@@ -129,8 +129,8 @@ func objectOf(e entry) *object {
 	return nil
 }
 
-// chown carries out what in says of the owner. FS.mu is held.
-func (i *inode) chown(in *fuse.SetAttrIn) {
+// chownLocked carries out what in says of the owner. FS.mu is held.
+func (i *inode) chownLocked(in *fuse.SetAttrIn) {
 	uid, setUid := in.GetUID()
 	gid, setGid := in.GetGID()
 	if setUid {
@@ -144,18 +144,18 @@ func (i *inode) chown(in *fuse.SetAttrIn) {
 	}
 }
 
-// chown gives o away with all its files: they would leave it to its former owner
+// chownLocked gives o away with all its files: they would leave it to its former owner
 // otherwise. FS.mu is held.
-func (o *object) chown(in *fuse.SetAttrIn) {
+func (o *object) chownLocked(in *fuse.SetAttrIn) {
 	if uid, ok := in.GetUID(); ok && uid != o.entry().base().uid {
 		o.chowns++
 	}
-	o.dir.chown(in)
+	o.dir.chownLocked(in)
 	if o.file != nil {
-		o.file.chown(in)
+		o.file.chownLocked(in)
 	}
-	for _, i := range o.inodes() {
-		i.chown(in)
+	for _, i := range o.inodesLocked() {
+		i.chownLocked(in)
 	}
 }
 
@@ -176,42 +176,42 @@ func (f *FS) disowned(h *handle) syscall.Errno {
 	return 0
 }
 
-// visible reports whether who is shown what is in o: whoever may search its directory of
+// visibleLocked reports whether who is shown what is in o: whoever may search its directory of
 // control files, where the same is told, its owner, the mount's, and root. FS.mu is held.
-func (f *FS) visible(o *object, who *identity) bool {
-	a := o.access()
+func (f *FS) visibleLocked(o *object, who *identity) bool {
+	a := o.accessLocked()
 	return who.Uid == a.uid || who.Uid == f.cfg.Uid || who.may(maySearch, a)
 }
 
-// maySend reports whether who may send to the mailbox o: write its send, and search the
+// maySendLocked reports whether who may send to the mailbox o: write its send, and search the
 // directory that has it. FS.mu is held.
-func (o *object) maySend(who *identity) bool {
+func (o *object) maySendLocked(who *identity) bool {
 	if o.flat {
-		return who.may(mayWrite, o.file.attributes())
+		return who.may(mayWrite, o.file.attributesLocked())
 	}
 	send, ok := o.dir.child("send").(*file)
-	return ok && who.may(maySearch, o.access()) && who.may(mayWrite, send.attributes())
+	return ok && who.may(maySearch, o.accessLocked()) && who.may(mayWrite, send.attributesLocked())
 }
 
-// maySend is 0 if who may send to the mailbox o, EACCES otherwise.
+// maySendLocked is 0 if who may send to the mailbox o, EACCES otherwise.
 func (f *FS) maySend(o *object, who *identity) syscall.Errno {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !o.maySend(who) {
+	if !o.maySendLocked(who) {
 		return syscall.EACCES
 	}
 	return 0
 }
 
-// mayLink reports whether c may give the file e another name: proc_sys_fs(5),
+// mayLinkLocked reports whether c may give the file e another name: proc_sys_fs(5),
 // protected_hardlinks, which is not set everywhere. The name would keep what is booked on
 // the owner. FS.mu is held.
-func (f *FS) mayLink(e *file, c fuse.Caller) bool {
-	return c.Uid == e.uid || f.identityOf(c).may(mayRead|mayWrite, e.attributes())
+func (f *FS) mayLinkLocked(e *file, c fuse.Caller) bool {
+	return c.Uid == e.uid || f.identityOf(c).may(mayRead|mayWrite, e.attributesLocked())
 }
 
-// attributes are those of i. FS.mu is held.
-func (i *inode) attributes() attributes { return attributes{i.uid, i.gid, i.mode} }
+// attributesLocked are those of i. FS.mu is held.
+func (i *inode) attributesLocked() attributes { return attributes{i.uid, i.gid, i.mode} }
 
 // identityOf is the identity of c, who waits for our answer.
 func (f *FS) identityOf(c fuse.Caller) *identity {

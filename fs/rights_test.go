@@ -12,15 +12,15 @@ func TestNobodyLinksASegmentThatTheyMayNotWrite(t *testing.T) {
 	f := New(Config{})
 	d := f.root.child("segments").(*kindDir)
 	f.mu.Lock()
-	o, errno := f.add(d, "s", true, syscall.S_IFREG|0o620, fuse.Owner{Uid: 1, Gid: 10})
+	o, errno := f.addObjectLocked(d, "s", true, syscall.S_IFREG|0o620, fuse.Owner{Uid: 1, Gid: 10})
 	f.mu.Unlock()
 	if errno != 0 {
 		t.Fatal(errno)
 	}
 	var dir, file fuse.EntryOut
 	f.mu.Lock()
-	f.fillEntry(d, 0, &dir)
-	f.fillEntry(o.file, 0, &file)
+	f.fillEntryLocked(d, 0, &dir)
+	f.fillEntryLocked(o.file, 0, &file)
 	f.mu.Unlock()
 	for i, c := range []struct {
 		mode, uid, gid uint32
@@ -30,7 +30,7 @@ func TestNobodyLinksASegmentThatTheyMayNotWrite(t *testing.T) {
 		{0o660, 2, 10, fuse.OK}, {0o600, 1, 20, fuse.OK}, {0o600, 0, 0, fuse.OK},
 	} {
 		f.mu.Lock()
-		o.file.chmod(c.mode)
+		o.file.chmodLocked(c.mode)
 		f.mu.Unlock()
 		in := fuse.LinkIn{InHeader: fuse.InHeader{NodeId: dir.NodeId}, Oldnodeid: file.NodeId}
 		in.Uid, in.Gid = c.uid, c.gid

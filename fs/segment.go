@@ -17,7 +17,7 @@ import (
 // passthrough the kernel reads, writes and maps the memory itself; only opening,
 // sizes and attributes come to us. Without it the kernel's page cache is what
 // processes map and share, and our memory is what it is filled from and written back
-// to. Both need one node for a file ([FS.nodeFor]), and no write of either waits.
+// to. Both need one node for a file ([FS.nodeForLocked]), and no write of either waits.
 
 // segmentKind is the kind's name in package objects.
 const segmentKind = "segment"
@@ -47,15 +47,15 @@ func newSegment(f *FS, uid uint32) objects.Object {
 	return objects.NewSegment(f.ledger, f.store.memory(uid), uid)
 }
 
-// segment returns the segment that o is. o.mu is held.
-func (o *object) segment() *objects.Segment { return o.impl.(*objects.Segment) }
+// segmentLocked returns the segment that o is. o.mu is held.
+func (o *object) segmentLocked() *objects.Segment { return o.impl.(*objects.Segment) }
 
-// memory returns the memory of the segment that o is. o.mu is held while it is used.
-func (o *object) memory() *memory { return o.segment().Storage().(*memory) }
+// memoryLocked returns the memory of the segment that o is. o.mu is held while it is used.
+func (o *object) memoryLocked() *memory { return o.segmentLocked().Storage().(*memory) }
 
-// attach readies the memory of h's segment and adds to flags how the kernel is to use
+// attachLocked readies the memory of h's segment and adds to flags how the kernel is to use
 // it. later: the memory has to be readied first, see readyMemory. FS.mu is held.
-func (f *FS) attach(h *handle, flags *uint32) syscall.Errno {
+func (f *FS) attachLocked(h *handle, flags *uint32) syscall.Errno {
 	passthrough, errno := f.store.passes(f)
 	if errno != 0 {
 		return errno
@@ -63,7 +63,7 @@ func (f *FS) attach(h *handle, flags *uint32) syscall.Errno {
 	o := h.file.object
 	o.lock()
 	defer o.mu.Unlock()
-	m, g := o.memory(), o.segment()
+	m, g := o.memoryLocked(), o.segmentLocked()
 	if m.alone != nil || h.Writes && m.frozen && !g.SealedWrite() {
 		return later
 	}
@@ -105,11 +105,11 @@ func (f *FS) readyMemory(o *object, writes bool, e *errand) syscall.Errno {
 	return errno
 }
 
-// detach ends what attach began.
-func (o *object) detach() {
+// endAttach ends what attach began.
+func (o *object) endAttach() {
 	o.lock()
 	defer o.mu.Unlock()
-	o.memory().close()
+	o.memoryLocked().close()
 }
 
 // memoryAttr shows the size, blocks and times of a segment's memory.
@@ -117,7 +117,7 @@ func (o *object) memoryAttr(out *fuse.Attr) {
 	o.lock()
 	defer o.mu.Unlock()
 	o.impl.Held() // books what has grown
-	o.memory().attr(out)
+	o.memoryLocked().attr(out)
 }
 
 // submitNow carries out op, which does not wait, and returns its errno.
@@ -152,7 +152,7 @@ func (f *FS) setMemory(o *object, in *fuse.SetAttrIn) syscall.Errno {
 	}
 	o.lock()
 	defer o.mu.Unlock()
-	switch m := o.memory(); {
+	switch m := o.memoryLocked(); {
 	case !setMtime:
 		return m.touch(&atime, nil)
 	case !setAtime:
@@ -222,7 +222,7 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse
 		o := h.file.object
 		o.lock()
 		defer o.mu.Unlock()
-		at, errno := o.memory().seek(int64(in.Offset), int(in.Whence))
+		at, errno := o.memoryLocked().seek(int64(in.Offset), int(in.Whence))
 		out.Offset = uint64(at)
 		return status(errno)
 	}
@@ -242,7 +242,7 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse
 func (f *FS) attrOf(e entry) (attr fuse.Attr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.fillAttr(e, &attr)
+	f.fillAttrLocked(e, &attr)
 	return attr
 }
 

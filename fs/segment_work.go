@@ -37,7 +37,7 @@ func (o *object) beginAlone(e *errand) syscall.Errno {
 func (o *object) tryAlone() (busy <-chan struct{}) {
 	o.lock()
 	defer o.mu.Unlock()
-	m := o.memory()
+	m := o.memoryLocked()
 	if m.alone != nil {
 		return m.alone
 	}
@@ -49,7 +49,7 @@ func (o *object) tryAlone() (busy <-chan struct{}) {
 func (o *object) endAlone() {
 	o.lock()
 	defer o.mu.Unlock()
-	m := o.memory()
+	m := o.memoryLocked()
 	close(m.alone)
 	m.alone = nil
 	o.atWork.Store(false)
@@ -76,7 +76,7 @@ func (o *object) freezeAlone() syscall.Errno {
 	}
 	o.lock()
 	defer o.mu.Unlock()
-	if m := o.memory(); m.file == file {
+	if m := o.memoryLocked(); m.file == file {
 		m.frozen = true
 	}
 	return 0
@@ -86,11 +86,11 @@ func (o *object) freezeAlone() syscall.Errno {
 func (o *object) toFreeze() (*memfd, syscall.Errno) {
 	o.lock()
 	defer o.mu.Unlock()
-	m := o.memory()
+	m := o.memoryLocked()
 	switch {
 	case m.Frozen():
 		return nil, 0
-	case o.segment().ForWriting():
+	case o.segmentLocked().ForWriting():
 		return nil, syscall.EBUSY
 	}
 	return m.file.use(), 0
@@ -131,7 +131,7 @@ func (f *FS) thaw(o *object, e *errand) syscall.Errno {
 func (o *object) toThaw() (from *memfd, once func(), errno syscall.Errno) {
 	o.lock()
 	defer o.mu.Unlock()
-	m, g := o.memory(), o.segment()
+	m, g := o.memoryLocked(), o.segmentLocked()
 	switch {
 	case !m.frozen || m.freed || g.SealedWrite():
 		return nil, nil, 0
@@ -148,12 +148,12 @@ func (o *object) toThaw() (from *memfd, once func(), errno syscall.Errno) {
 func (o *object) replace(from, to *memfd, once func()) syscall.Errno {
 	o.lock()
 	defer o.mu.Unlock()
-	m := o.memory()
+	m := o.memoryLocked()
 	if m.file != from {
 		return syscall.EIDRM
 	}
 	m.file, m.passed, m.frozen, m.bounded = to, false, false, false
-	m.store.bury(grave{from, false, once})
+	m.store.free(freeable{from, false, once})
 	return 0
 }
 
@@ -261,7 +261,7 @@ func (f *FS) inSteps(o *object, e *errand, op objects.Op, work func(file *memfd,
 func (o *object) unsealed(op objects.Op) *memfd {
 	o.lock()
 	defer o.mu.Unlock()
-	m, g := o.memory(), o.segment()
+	m, g := o.memoryLocked(), o.segmentLocked()
 	if m.file == nil || op == objects.Resize && g.SealedShrink() || op == objects.Punch && g.SealedWrite() {
 		return nil
 	}

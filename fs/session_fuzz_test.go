@@ -270,7 +270,7 @@ func (w *wire) end() {
 	}()
 	for o := range f.allObjects(new(identity)) {
 		unused, _ := f.remove(o.object, false)
-		f.bury(unused)
+		f.destroy(unused)
 	}
 	for _, n := range nodes {
 		f.Forget(n.id, 1<<62)

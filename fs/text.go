@@ -213,8 +213,8 @@ func (f *FS) someObjects(d *kindDir, after uint64, who *identity) (some []placed
 	looked := 0
 	for n, o := range d.all.after(after) {
 		last = n
-		if f.visible(o, who) {
-			some = append(some, placed{o, o.path()})
+		if f.visibleLocked(o, who) {
+			some = append(some, placed{o, o.pathLocked()})
 		}
 		if looked++; looked == batch {
 			return some, last, true

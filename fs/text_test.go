@@ -19,7 +19,7 @@ func TestNoLockIsHeldBetweenTheLinesOfAText(t *testing.T) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		for i := range 3 * batch {
-			if _, errno := f.add(d, fmt.Sprint("o", i), true, 0o600, fuse.Owner{Uid: 7}); errno != 0 {
+			if _, errno := f.addObjectLocked(d, fmt.Sprint("o", i), true, 0o600, fuse.Owner{Uid: 7}); errno != 0 {
 				t.Fatal(errno)
 			}
 		}

@@ -139,7 +139,7 @@ func (f *FS) noteName(parent uint64, name string, c fuse.Caller, op string, outc
 func (f *FS) placeIn(parent uint64, name string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if d, errno := f.kindDirAt(parent); errno == 0 {
+	if d, errno := f.kindDirAtLocked(parent); errno == 0 {
 		return d.p.dir + "/" + name
 	}
 	return name
@@ -158,7 +158,7 @@ func (f *FS) noteMember(d *folderDir, name string, c fuse.Caller, outcome fuse.S
 func (f *FS) placeOfMember(d *folderDir, name string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	path := d.object.path()
+	path := d.object.pathLocked()
 	if d.object.flat {
 		path += controlSuffix
 	}
@@ -191,7 +191,7 @@ func (f *FS) memoryAt(id uint64) *object {
 func (f *FS) placeOf(o *object) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return o.path()
+	return o.pathLocked()
 }
 
 // pathOf is the path of the file e at this time.
@@ -202,11 +202,11 @@ func (f *FS) pathOf(e *file) string {
 	case o == nil, o == &f.trace.object:
 		return infoName + "/" + e.spec.name
 	case e == o.file:
-		return o.path()
+		return o.pathLocked()
 	default:
-		path := o.path() + "/"
+		path := o.pathLocked() + "/"
 		if o.flat {
-			path = o.path() + controlSuffix + "/"
+			path = o.pathLocked() + controlSuffix + "/"
 		}
 		if e.folder != nil {
 			path += e.folder.folder.name + "/"

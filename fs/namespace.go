@@ -19,8 +19,8 @@ const (
 	renameExchange  = 1 << 1
 )
 
-// dirAt returns the directory that node id is. f.mu is held.
-func (f *FS) dirAt(id uint64) (dir, syscall.Errno) {
+// dirAtLocked returns the directory that node id is. f.mu is held.
+func (f *FS) dirAtLocked(id uint64) (dir, syscall.Errno) {
 	n := f.nodes[id]
 	if n == nil {
 		return nil, syscall.ESTALE
@@ -32,10 +32,10 @@ func (f *FS) dirAt(id uint64) (dir, syscall.Errno) {
 	return d, 0
 }
 
-// kindDirAt returns the directory of a kind that node id is: the only ones whose
+// kindDirAtLocked returns the directory of a kind that node id is: the only ones whose
 // names users make and remove. f.mu is held.
-func (f *FS) kindDirAt(id uint64) (*kindDir, syscall.Errno) {
-	d, errno := f.dirAt(id)
+func (f *FS) kindDirAtLocked(id uint64) (*kindDir, syscall.Errno) {
+	d, errno := f.dirAtLocked(id)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -68,7 +68,7 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 func (f *FS) lookup(in *fuse.InHeader, name string, out *fuse.EntryOut) (dir, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d, errno := f.dirAt(in.NodeId)
+	d, errno := f.dirAtLocked(in.NodeId)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -84,7 +84,7 @@ func (f *FS) lookup(in *fuse.InHeader, name string, out *fuse.EntryOut) (dir, sy
 	if e == nil {
 		return d, syscall.ENOENT
 	}
-	return d, f.bookNode(f.fillEntry(e, in.Pid, out), in.Uid)
+	return d, f.bookNodeLocked(f.fillEntryLocked(e, in.Pid, out), in.Uid)
 }
 
 // GetAttr implements fuse.RawFileSystem.
@@ -95,7 +95,7 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	if n == nil {
 		return status(syscall.ESTALE)
 	}
-	f.fillAttr(n.entry, &out.Attr)
+	f.fillAttrLocked(n.entry, &out.Attr)
 	if n.reader != nil {
 		out.Size = n.reader.size()
 	}
@@ -150,17 +150,17 @@ func (f *FS) setAttr(in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 		i = d.object.file.base() // NAME.d is owned like NAME
 	}
 	if mode, ok := in.GetMode(); ok {
-		i.chmod(mode)
+		i.chmodLocked(mode)
 		if o := objectOf(n.entry); o != nil {
-			o.reach()
+			o.reachLocked()
 		}
 	}
 	if o := objectOf(n.entry); o != nil {
-		o.chown(in)
+		o.chownLocked(in)
 	} else {
-		i.chown(in)
+		i.chownLocked(in)
 	}
-	f.fillAttr(n.entry, &out.Attr)
+	f.fillAttrLocked(n.entry, &out.Attr)
 	return fuse.OK
 }
 
@@ -188,7 +188,7 @@ func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse
 func (f *FS) create(in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	unused, errno := f.createNamed(in, name, out)
 	if errno != 0 {
-		f.bury(unused)
+		f.destroy(unused)
 		return status(errno)
 	}
 	f.beginNew(in, out)
@@ -196,14 +196,14 @@ func (f *FS) create(in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.St
 }
 
 // createNamed makes a flat object called name and opens it. If that fails there is no
-// such object; the result is to be buried.
+// such object; the result is to be destroyed.
 func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) (unused *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d, errno := f.kindDirAt(in.NodeId)
+	d, errno := f.kindDirAtLocked(in.NodeId)
 	var o *object
 	if errno == 0 {
-		o, errno = f.add(d, name, true, in.Mode, in.Owner)
+		o, errno = f.addObjectLocked(d, name, true, in.Mode, in.Owner)
 	}
 	if in.Flags&syscall.O_EXCL == 0 && (errno == syscall.EEXIST || errno == 0 && o.file.spec.opening() != objects.Open) {
 		// Look it up again and open it. The kernel holds the directory's lock
@@ -214,25 +214,25 @@ func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) (u
 	if errno != 0 {
 		return nil, errno
 	}
-	if errno := f.openNew(o, in, out); errno != 0 {
-		return f.unname(o, name), errno
+	if errno := f.openNewLocked(o, in, out); errno != 0 {
+		return f.unnameLocked(o, name), errno
 	}
 	return nil, 0
 }
 
-// openNew makes the handle of an open(2) that has made o. FS.mu is held.
-func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.Errno {
+// openNewLocked makes the handle of an open(2) that has made o. FS.mu is held.
+func (f *FS) openNewLocked(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.Errno {
 	cost := f.openCost(o.file, nil)
 	if errno := f.ledger.keep(in.Uid, amounts{Kept: cost}); errno != 0 {
 		return errno
 	}
-	n := f.fillEntry(o.file, in.Pid, &out.EntryOut)
-	h, flags := f.newHandle(o.file, n, in.Flags)
+	n := f.fillEntryLocked(o.file, in.Pid, &out.EntryOut)
+	h, flags := f.newHandleLocked(o.file, n, in.Flags)
 	h.opener.Caller, h.cost = callerOf(in.Caller), cost
 	if o.file.spec.memory {
-		if errno := f.attach(h, &flags); errno != 0 {
-			f.dropHandle(h)
-			f.forget(n.id, 1)
+		if errno := f.attachLocked(h, &flags); errno != 0 {
+			f.dropHandleLocked(h)
+			f.forgetLocked(n.id, 1)
 			return errno
 		}
 	}
@@ -240,7 +240,7 @@ func (f *FS) openNew(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.
 	return 0
 }
 
-// beginNew tells the object of the handle that openNew has made.
+// beginNew tells the object of the handle that openNewLocked has made.
 func (f *FS) beginNew(in *fuse.CreateIn, out *fuse.CreateOut) {
 	h := f.handleFor(out.Fh)
 	k := &call{fs: f, object: h.file.object, handle: h, silent: true, openFlags: out.OpenFlags}
@@ -264,19 +264,19 @@ func (f *FS) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.E
 func (f *FS) make(parent uint64, name string, flat bool, mode uint32, c fuse.Caller, out *fuse.EntryOut) fuse.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d, errno := f.kindDirAt(parent)
+	d, errno := f.kindDirAtLocked(parent)
 	if errno != 0 {
 		return status(errno)
 	}
-	add := f.add
+	add := f.addObjectLocked
 	if flat && mode&syscall.S_IFMT != syscall.S_IFREG {
-		add = f.addKernelNode
+		add = f.addKernelNodeLocked
 	}
 	o, errno := add(d, name, flat, mode, c.Owner)
 	if errno != 0 {
 		return status(errno)
 	}
-	f.fillEntry(o.entry(), c.Pid, out)
+	f.fillEntryLocked(o.entry(), c.Pid, out)
 	return fuse.OK
 }
 
@@ -304,16 +304,16 @@ func (f *FS) unlink(in *fuse.InHeader, name string, flat bool) fuse.Status {
 	if errno != 0 {
 		return status(errno)
 	}
-	f.bury(o)
+	f.destroy(o)
 	return fuse.OK
 }
 
-// takeOut removes the name and returns what is to be buried. later: it returns what is in
+// takeOut removes the name and returns what is to be destroyed. later: it returns what is in
 // use now.
 func (f *FS) takeOut(in *fuse.InHeader, name string, flat bool) (*object, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d, errno := f.kindDirAt(in.NodeId)
+	d, errno := f.kindDirAtLocked(in.NodeId)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -328,7 +328,7 @@ func (f *FS) takeOut(in *fuse.InHeader, name string, flat bool) (*object, syscal
 	case !flat && o.flat:
 		return nil, syscall.ENOTDIR
 	}
-	if errno := d.mayRemove(in.Uid, o); errno != 0 {
+	if errno := d.mayRemoveLocked(in.Uid, o); errno != 0 {
 		return nil, errno
 	}
 	if !flat {
@@ -336,7 +336,7 @@ func (f *FS) takeOut(in *fuse.InHeader, name string, flat bool) (*object, syscal
 			return o, errno
 		}
 	}
-	return f.unname(o, name), 0
+	return f.unnameLocked(o, name), 0
 }
 
 // removable is 0 if rmdir(2) may destroy o. later: o is in use now, see await.
@@ -366,22 +366,22 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName strin
 	if errno != 0 {
 		return status(errno)
 	}
-	f.bury(target)
+	f.destroy(target)
 	return fuse.OK
 }
 
-// rename returns what is to be buried. later: it returns what is in use now.
+// rename returns what is to be destroyed. later: it returns what is in use now.
 func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (unused *object, errno syscall.Errno) {
 	if in.Flags&^(renameNoReplace|renameExchange) != 0 {
 		return nil, syscall.EINVAL
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	from, errno := f.dirAt(in.NodeId)
+	from, errno := f.dirAtLocked(in.NodeId)
 	if errno != 0 {
 		return nil, errno
 	}
-	to, errno := f.dirAt(in.Newdir)
+	to, errno := f.dirAtLocked(in.Newdir)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -408,7 +408,7 @@ func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (unused *object,
 		if leaving == nil {
 			continue
 		}
-		if errno := d.mayRemove(in.Uid, leaving); errno != 0 {
+		if errno := d.mayRemoveLocked(in.Uid, leaving); errno != 0 {
 			return nil, errno
 		}
 	}
@@ -418,8 +418,8 @@ func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (unused *object,
 			return nil, syscall.ENOENT
 		}
 		if target != o {
-			o.rename(oldName, newName)
-			target.rename(newName, oldName)
+			o.renameLocked(oldName, newName)
+			target.renameLocked(newName, oldName)
 		}
 		return nil, 0
 	case target == o:
@@ -436,11 +436,11 @@ func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (unused *object,
 		}
 	}
 	if target != nil {
-		unused = f.unname(target, newName)
+		unused = f.unnameLocked(target, newName)
 	}
 	delete(d.objects, oldName)
-	f.forgetControls(o, oldName)
-	o.rename(oldName, newName)
+	f.forgetControlsLocked(o, oldName)
+	o.renameLocked(oldName, newName)
 	d.ctime = time.Now()
 	return unused, 0
 }
@@ -450,7 +450,7 @@ func (f *FS) rename(in *fuse.RenameIn, oldName, newName string) (unused *object,
 func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d, errno := f.kindDirAt(in.NodeId)
+	d, errno := f.kindDirAtLocked(in.NodeId)
 	if errno != 0 {
 		return status(errno)
 	}
@@ -462,7 +462,7 @@ func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.Ent
 	switch {
 	case !ok, e.object == nil, !e.object.outlivesName(), e.object.kind != d:
 		return fuse.EPERM
-	case !f.mayLink(e, in.Caller):
+	case !f.mayLinkLocked(e, in.Caller):
 		return fuse.EPERM
 	}
 	if errno := validName(name); errno != 0 {
@@ -477,12 +477,12 @@ func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.Ent
 			return status(errno)
 		}
 	}
-	o.addName(name, in.Uid)
+	o.addNameLocked(name, in.Uid)
 	e.ctime = d.ctime
 	if e.gone { // O_TMPFILE, open(2)
 		e.gone, o.dir.gone = false, false
 	}
-	f.fillEntry(e, in.Pid, out)
+	f.fillEntryLocked(e, in.Pid, out)
 	return fuse.OK
 }
 
@@ -491,7 +491,7 @@ func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.Ent
 func (f *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
 	unused, errno := f.createNameless(in, out)
 	if errno != 0 {
-		f.bury(unused)
+		f.destroy(unused)
 		return status(errno)
 	}
 	f.beginNew(in, out)
@@ -499,23 +499,23 @@ func (f *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) 
 }
 
 // createNameless makes a segment without a name and opens it. It returns what is to be
-// buried if that fails.
+// destroyed if that fails.
 func (f *FS) createNameless(in *fuse.CreateIn, out *fuse.CreateOut) (unused *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d, errno := f.kindDirAt(in.NodeId)
+	d, errno := f.kindDirAtLocked(in.NodeId)
 	if errno == 0 && !d.p.links {
 		errno = syscall.EOPNOTSUPP
 	}
 	if errno != 0 {
 		return nil, errno
 	}
-	o, errno := f.newObject(d, true, in.Mode, in.Owner)
+	o, errno := f.newObjectLocked(d, true, in.Mode, in.Owner)
 	if errno != 0 {
 		return nil, errno
 	}
-	f.expel(o)
-	return o, f.openNew(o, in, out)
+	f.detachLocked(o)
+	return o, f.openNewLocked(o, in, out)
 }
 
 // Symlink implements fuse.RawFileSystem: symlink(2): EPERM, not supported here.

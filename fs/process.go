@@ -12,41 +12,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A vigil waits for the death of a process, beside its descriptors: those that a
+// A processWatch waits for the death of a process, beside its descriptors: those that a
 // child has inherited outlive it. It costs a descriptor of ours (a pidfd, watched by
 // the runtime's epoll), booked on the process's user, and a sleeping goroutine, and ends
-// with the death or with end. The zero vigil waits for nothing.
-type vigil struct {
+// with the death or with end. The zero processWatch waits for nothing.
+type processWatch struct {
 	pidfd *os.File
 	fds   *descriptors
 	uid   uint32
 }
 
 // watch calls died, from a goroutine of its own, when the process that thread belongs
-// to has died. A vigil that was ended may still call it once. The thread is waiting
+// to has died. A watch that was ended may still call it once. The thread is waiting
 // for our answer to it, so its number is not anybody else's meanwhile. ENFILE: there is
 // no descriptor; what uid's process was to have it must not get.
 //
 // There is nothing to watch if thread is 0: the process is in a PID namespace whose
 // processes we cannot see. The end of its descriptors has to do.
-func (f *FS) watch(thread, uid uint32, died func()) (vigil, syscall.Errno) {
+func (f *FS) watch(thread, uid uint32, died func()) (processWatch, syscall.Errno) {
 	if thread == 0 {
-		return vigil{}, 0
+		return processWatch{}, 0
 	}
 	if errno := f.fds.take(uid); errno != 0 {
-		return vigil{}, errno
+		return processWatch{}, errno
 	}
 	fd, err := unix.PidfdOpen(int(leader(thread)), unix.PIDFD_NONBLOCK)
 	if err != nil {
 		f.fds.give(uid)
 		if scarce(err) {
 			f.fds.short(err)
-			return vigil{}, syscall.ENFILE
+			return processWatch{}, syscall.ENFILE
 		}
 		f.log.Printf("pidfd of thread %d: %v", thread, err)
-		return vigil{}, 0
+		return processWatch{}, 0
 	}
-	v := vigil{os.NewFile(uintptr(fd), "pidfd"), f.fds, uid}
+	v := processWatch{os.NewFile(uintptr(fd), "pidfd"), f.fds, uid}
 	f.spawn("the watch for a death", func() {
 		// pidfd_open(2): it polls readable when the process terminates.
 		raw, err := v.pidfd.SyscallConn()
@@ -66,8 +66,8 @@ func terminated(pidfd uintptr) bool {
 	return n > 0 && err == nil
 }
 
-// end ends the vigil.
-func (v vigil) end() {
+// end ends the watch.
+func (v processWatch) end() {
 	if v.pidfd != nil && v.pidfd.Close() == nil { // else it was ended before
 		v.fds.give(v.uid)
 	}
