@@ -51,6 +51,14 @@ type Exploration struct {
 	Ends     int // states in which nothing more can happen
 	Complete bool
 	Finding  *Finding // the first by length, nil if nothing was found
+
+	met map[uint64]int32
+}
+
+// Met reports whether the search has come to the state of k.
+func (x Exploration) Met(k *kernel.Kernel) bool {
+	_, met := x.met[k.State()]
+	return met
 }
 
 // ErrDeadlock is what a run ends with that leaves processes waiting for ever.
@@ -96,6 +104,7 @@ type Goals struct {
 func Explore(setup Setup, goals Goals, bounds Bounds) Exploration {
 	x := explorer{setup: setup, goals: goals, bounds: bounds, index: map[uint64]int32{}}
 	x.search()
+	x.out.met = x.index
 	if x.out.Finding == nil && goals.Starvation {
 		x.starvation()
 	}
@@ -116,7 +125,7 @@ func (x *explorer) start(i int32) *kernel.Kernel {
 	k := &kernel.Kernel{}
 	x.setup(k)
 	for _, o := range x.schedule(i) {
-		k.Take(k.Relevant()[o])
+		k.Retake(k.Relevant()[o])
 	}
 	return k
 }

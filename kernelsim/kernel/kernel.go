@@ -61,6 +61,13 @@ type Kernel struct {
 	// Watch, if set, sees every event as it happens.
 	Watch func(Event)
 
+	// Undisturbed says that no process kills another or signals it.
+	Undisturbed bool
+
+	// Snapshot, if set, adds to h what decides what can happen that processes share beside
+	// objects.
+	Snapshot func(h *Hash)
+
 	// Invariant, if set, is checked after every step.
 	Invariant func() error
 
@@ -151,6 +158,8 @@ type Node struct {
 	holder  objects.Accountable // likewise
 
 	deadline objects.Time // that a timer runs for, 0 if none does
+
+	forwarding *Node // where its dead letters are about to go: itself if there is nowhere
 }
 
 // Create makes an object of the kind with the policies given as name, value pairs.
@@ -226,9 +235,6 @@ func (a Act) String() string { return actNames[a] }
 func (k *Kernel) on(n *Node, a Act, r *objects.Request, call func() objects.Finished) {
 	k.before(n, a, r)
 	k.after(n, a, r, call())
-	if n.mailbox != nil {
-		k.forward(n)
-	}
 }
 
 func (k *Kernel) before(n *Node, a Act, r *objects.Request) {
@@ -253,28 +259,47 @@ func (k *Kernel) after(n *Node, a Act, r *objects.Request, done objects.Finished
 		}
 		if p.state == Blocked && p.request == f {
 			p.woken = true
+			k.forgetTimer(p)
 			k.makeReady(p)
 			k.event(Event{Process: p, Verb: "wakes", Node: n, Request: f})
 		}
 	}
 }
 
-// forward moves what the mailbox n has for the dead letters to the mailbox of that name,
-// if there is one.
-func (k *Kernel) forward(n *Node) {
-	name, any := n.mailbox.Forward()
-	if !any {
-		return
+// hasLetters reports whether n has messages that are to go to the dead letters.
+func (n *Node) hasLetters() bool {
+	if n.mailbox == nil {
+		return false
 	}
+	_, any := n.mailbox.Forward()
+	return any
+}
+
+// forward takes a step of the one who moves what the mailbox n has for the dead letters to
+// the mailbox of that name. It is nobody's step: the call that made the messages dead has
+// returned. Which mailbox it is, is looked up in a step before, if that may change.
+func (k *Kernel) forward(n *Node) {
+	to := n.forwarding
+	n.forwarding = nil
+	if to == nil {
+		name, _ := n.mailbox.Forward()
+		i := slices.IndexFunc(k.nodes, func(to *Node) bool { return to.Name == name && to.mailbox != nil && to != n })
+		if to = n; i >= 0 {
+			to = k.nodes[i]
+		}
+		if slices.Contains(n.Settings, "dead_letters") {
+			n.forwarding = to
+			return
+		}
+	}
+	k.event(Event{Verb: "dead letters leave", Node: n})
 	k.before(n, Forward, nil)
 	var left, arrived objects.Finished
-	i := slices.IndexFunc(k.nodes, func(to *Node) bool { return to.Name == name && to.mailbox != nil && to != n })
-	if i < 0 {
+	if to == n { // there is none
 		left, _ = objects.Forward(k.now, n.mailbox, nil)
 		k.after(n, Forward, nil, left)
 		return
 	}
-	to := k.nodes[i]
 	k.before(to, Arrive, nil)
 	left, arrived = objects.Forward(k.now, n.mailbox, to.mailbox)
 	k.after(n, Forward, nil, left)
@@ -398,7 +423,8 @@ func (n *Node) Balance() error {
 type Option struct {
 	Kind    OptionKind
 	Process *Process
-	Value   int // what Process.Choose returns
+	Value   int   // what Process.Choose returns
+	Node    *Node // whose dead letters go on
 }
 
 // An OptionKind says what an Option is.
@@ -410,6 +436,7 @@ const (
 	Tick                        // the clock goes on to the next timer
 	Kill                        // Process is killed
 	Interrupt                   // Process catches a signal
+	Letters                     // the dead letters of Node go on
 )
 
 // Options lists what can happen next. It is empty when the run has ended. The list
@@ -425,10 +452,15 @@ func (k *Kernel) Options() []Option {
 			o = append(o, Option{Kind: Interrupt, Process: p})
 		}
 	}
+	for _, n := range k.nodes {
+		if n.forwarding != nil || n.hasLetters() {
+			o = append(o, Option{Kind: Letters, Node: n})
+		}
+	}
 	for _, p := range k.ready {
 		if n := p.choices(); n > 0 {
 			for i := range n {
-				o = append(o, Option{Run, p, i})
+				o = append(o, Option{Kind: Run, Process: p, Value: i})
 			}
 			continue
 		}
@@ -455,22 +487,38 @@ func (k *Kernel) Options() []Option {
 }
 
 // Relevant is Options without those that differ from another only in when a process
-// learns what has been decided already.
+// learns what has been decided already: that step touches nothing but the process, and so
+// it can as well come first, unless a kill or a signal may come in between.
 func (k *Kernel) Relevant() []Option {
 	options := k.Options()
-	if k.Faults.Kills > 0 || k.Faults.Signals > 0 {
-		return options // a fault may come in between
-	}
 	for _, o := range options {
-		if o.Kind == Run && o.Process.woken {
+		if o.Kind == Run && k.learns(o.Process) {
 			return []Option{o}
 		}
 	}
 	return options
 }
 
+// learns reports whether the next step of p is of no concern to others.
+func (k *Kernel) learns(p *Process) bool {
+	return p.woken && k.Undisturbed && k.Faults.Kills == 0 && k.Faults.Signals == 0
+}
+
+// Learning reports whether a process is about to learn what has been decided, in a step
+// that Relevant puts first.
+func (k *Kernel) Learning() bool { return slices.ContainsFunc(k.processes, k.learns) }
+
 // Take makes o, which is one of Options, happen.
 func (k *Kernel) Take(o Option) {
+	k.Retake(o)
+	if o.Kind != Stop {
+		k.check()
+	}
+}
+
+// Retake is Take of a step that was taken before in an equal state: what holds after each
+// step was found to hold.
+func (k *Kernel) Retake(o Option) {
 	k.steps++
 	switch o.Kind {
 	case Stop:
@@ -481,6 +529,8 @@ func (k *Kernel) Take(o Option) {
 		k.run(o.Process, o.Value)
 	case Tick:
 		k.tick()
+	case Letters:
+		k.forward(o.Node)
 	case Kill:
 		k.Faults.Kills--
 		k.Kill(o.Process)
@@ -490,7 +540,6 @@ func (k *Kernel) Take(o Option) {
 		}
 		k.Signal(o.Process)
 	}
-	k.check()
 }
 
 // check holds the laws against the state after a step.

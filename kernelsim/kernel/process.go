@@ -35,8 +35,8 @@ type Process struct {
 	// Immune processes are spared by Faults.
 	Immune bool
 
-	// Snapshot, if set, adds to h all that decides what the process does next.
-	// Otherwise that is taken to be all that its calls have returned.
+	// Snapshot, if set, adds to h what decides what the process does next besides what
+	// its calls have returned since the last Mark.
 	Snapshot func(h *Hash)
 
 	caller objects.Caller
@@ -50,7 +50,7 @@ type Process struct {
 	request *objects.Request // the call's, while it is outstanding
 	woken   bool             // the call has finished while it waited
 	signal  bool             // one was sent while it waited, and has not arrived
-	history Hash             // of what calls have returned
+	history Hash             // of what calls have returned since the last Mark
 
 	next  func() (struct{}, bool)
 	stop  func()
@@ -418,6 +418,10 @@ func (p *Process) Signal(q *Process) {
 		q.signal = q.interruptible()
 	}})
 }
+
+// Mark says that Snapshot tells, from here on, all that decides what the process does next:
+// what its calls have returned so far is in there.
+func (p *Process) Mark() { p.history = Hash{} }
 
 // Note tells Kernel.Watch of what is no call.
 func (p *Process) Note(verb, text string) {

@@ -64,8 +64,19 @@ var leftOut = map[field]bool{
 	{"Request", "ticket"}: true, {"queue", "tickets"}: true, // the order of the queue says it
 }
 
-// deadlines are the fields that say when something will happen, 0 if it will not.
-var deadlines = map[field]bool{{"mail", "ends"}: true, {"lease", "ends"}: true}
+// past are the times that are only told, or in bounds that the timers make sharp: when
+// something comes due, a timer knows. Any other time counts from now, unless it is 0.
+var past = map[field]bool{
+	{"Message", "Sent"}: true, {"letter", "at"}: true, // see walk.message
+	{"Mailbox", "changed"}: true, {"Mailbox", "taken"}: true, {"Mailbox", "due"}: true, {"Mailbox", "leaseDue"}: true,
+	{"Pipe", "changed"}: true, {"Pipe", "taken"}: true,
+	{"Segment", "changed"}: true, {"Segment", "taken"}: true, {"FileLock", "Since"}: true,
+	{"Semaphore", "changed"}: true, {"Semaphore", "taken"}: true, {"Owner", "Since"}: true,
+	{"Request", "Since"}: true,
+}
+
+// lengths are the times that are spans.
+var lengths = map[field]bool{{"Mailbox", "ttl"}: true, {"Mailbox", "leaseTime"}: true}
 
 var (
 	messageType = reflect.TypeFor[objects.Message]()
@@ -74,9 +85,6 @@ var (
 	processType = reflect.TypeFor[*Process]()
 	nodeType    = reflect.TypeFor[*Node]()
 )
-
-// spans are the policies that are spans of time.
-var spans = []string{"ttl", "lease_time"}
 
 // limits reports whether a policy of n that is max unless it is set decides anything.
 func (n *Node) limits(policy string) bool {
@@ -87,8 +95,9 @@ func (n *Node) limits(policy string) bool {
 // they point to was met first, so that equal structures at different addresses
 // have equal hashes.
 type walk struct {
-	h    Hash
-	seen map[place]uint64
+	h     Hash
+	seen  map[place]uint64
+	outer *walk // of the map that this is an entry of
 
 	now        objects.Time
 	ages       bool     // how old messages are counts
@@ -104,6 +113,10 @@ type place struct {
 // meet reports whether v was met before, and adds where.
 func (w *walk) meet(p place) bool {
 	n, met := w.seen[p]
+	for o := w.outer; o != nil && !met; o = o.outer {
+		n, met = o.seen[p]
+		n = ^n
+	}
 	if !met {
 		n = uint64(len(w.seen))
 		w.seen[p] = n
@@ -121,9 +134,7 @@ func (w *walk) value(v reflect.Value) {
 			w.h.Uint(0)
 		}
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		if v.Type() != timeType {
-			w.h.Uint(uint64(v.Int()))
-		}
+		w.h.Uint(uint64(v.Int()))
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
 		w.h.Uint(v.Uint())
 	case reflect.String:
@@ -145,7 +156,7 @@ func (w *walk) value(v reflect.Value) {
 		// Each entry on its own, so that their order does not matter.
 		var sum uint64
 		for e := v.MapRange(); e.Next(); {
-			entry := walk{seen: map[place]uint64{}, now: w.now, ages: w.ages, deliveries: w.deliveries}
+			entry := walk{seen: map[place]uint64{}, outer: w, now: w.now, ages: w.ages, deliveries: w.deliveries}
 			entry.value(e.Key())
 			entry.value(e.Value())
 			sum += entry.h.sum
@@ -187,10 +198,13 @@ func (w *walk) fields(v reflect.Value) {
 	for i := range v.NumField() {
 		switch f := (field{t.Name(), t.Field(i).Name}); {
 		case leftOut[f]:
-		case deadlines[f] && v.Field(i).Int() != 0:
-			w.h.Uint(uint64(v.Field(i).Int() - int64(w.now)))
-		default:
+		case t.Field(i).Type != timeType:
 			w.value(v.Field(i))
+		case past[f]:
+		case lengths[f] || v.Field(i).Int() == 0:
+			w.h.Uint(uint64(v.Field(i).Int()))
+		default:
+			w.h.Uint(uint64(v.Field(i).Int() - int64(w.now)))
 		}
 	}
 }
@@ -211,51 +225,61 @@ func (w *walk) message(v reflect.Value) {
 	w.seqs = append(w.seqs, seq)
 }
 
-// State sums up all that decides what can happen from here on: equal states have
-// equal futures. Totals and times of the past are left out, times to come count
-// from now.
+// State sums up all that decides what can happen from here on: equal states have equal
+// futures. What is not named above counts. What a process does next is decided by its
+// Snapshot and by what its calls have returned since its last Mark, so that the place
+// within what takes several calls counts too.
 func (k *Kernel) State() uint64 {
 	limits := func(policy string) bool {
 		return slices.ContainsFunc(k.nodes, func(n *Node) bool { return n.limits(policy) })
 	}
 	w := walk{seen: map[place]uint64{}, now: k.now, ages: limits("ttl"), deliveries: limits("max_deliveries")}
+	// Open files first: they tell handles apart that are alike.
+	for _, p := range k.processes {
+		for _, f := range p.files {
+			w.value(reflect.ValueOf(f))
+			if f.uses > 1 && f.writer != nil { // else it is who has the file, or does not matter
+				w.h.Uint(uint64(f.writer.Pid()))
+			}
+		}
+	}
 	seqs := map[*Node][]uint64{}
 	for _, n := range k.nodes {
 		w.seqs = nil
 		w.value(reflect.ValueOf(n.Object))
-		for _, name := range n.Kind.Policies {
-			if slices.Contains(spans, name) {
-				w.h.String(n.Object.Policy(name))
-			}
-		}
 		if n.monitor != nil {
 			if s := n.monitor.State(); s != nil {
 				w.value(reflect.ValueOf(s))
 			}
 		}
+		if n.forwarding != nil {
+			w.h.String(n.forwarding.Name)
+		}
 		seqs[n] = w.seqs
 	}
 	for _, p := range k.processes {
 		w.h.Uint(uint64(p.state))
+		if p.state == Exited {
+			if p.killed {
+				w.h.Uint(1)
+			}
+			if p.Snapshot == nil {
+				w.h.Uint(p.history.sum) // the end of a run may be judged by it
+			}
+			continue
+		}
 		if p.signal {
 			w.h.Uint(1)
 		}
 		if p.Snapshot != nil {
 			p.Snapshot(&w.h)
-		} else {
-			w.h.Uint(p.history.sum)
 		}
+		w.h.Uint(p.history.sum)
 		if p.woken {
 			w.h.Uint(uint64(p.call.errno) + 1)
 			if r := p.request; r != nil {
 				w.seqs = seqs[p.file.Node]
 				w.value(reflect.ValueOf(r))
-			}
-		}
-		for _, f := range p.files {
-			w.value(reflect.ValueOf(f))
-			if f.uses > 1 && f.writer != nil { // else it is who has the file, or does not matter
-				w.h.Uint(uint64(f.writer.Pid()))
 			}
 		}
 	}
@@ -269,5 +293,8 @@ func (k *Kernel) State() uint64 {
 	}
 	w.h.Uint(uint64(k.Faults.Kills))
 	w.h.Uint(uint64(k.Faults.Signals))
+	if k.Snapshot != nil {
+		k.Snapshot(&w.h)
+	}
 	return w.h.sum
 }

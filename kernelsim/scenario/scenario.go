@@ -108,8 +108,12 @@ func (v Value) String() string {
 }
 
 func (v Value) hash(h *kernel.Hash) {
+	if v.IsText {
+		h.String(v.Text)
+		return
+	}
+	h.Uint(1<<63 | 1) // no text is so long
 	h.Uint(uint64(v.N))
-	h.String(v.Text)
 }
 
 func truth(b bool) Value {
@@ -130,6 +134,7 @@ type actor struct {
 	locals []Value
 	path   []int64 // where it is: statements and loops, from the outside in
 	calls  int     // what it has asked of the system
+	mark   func()  // if set, called where locals and path say all that decides what comes next
 }
 
 func newActor(s *Scenario, self Instance, sys System) *actor {
@@ -152,6 +157,7 @@ func (a *actor) block(body []*statement) bool {
 	at := len(a.path) - 1
 	for i, s := range body {
 		a.path[at] = int64(i)
+		a.here()
 		again := a.statement(s)
 		a.path = a.path[:at+1]
 		if !again {
@@ -163,6 +169,13 @@ func (a *actor) block(body []*statement) bool {
 	return true
 }
 
+// here says that locals and path tell all that decides what the process does next.
+func (a *actor) here() {
+	if a.mark != nil {
+		a.mark()
+	}
+}
+
 // value computes e: each mention of a shared variable is a step.
 func (a *actor) value(s *statement, e *expression) Value {
 	v, err := e.compute(a.locals, stepping{a})
@@ -172,24 +185,17 @@ func (a *actor) value(s *statement, e *expression) Value {
 	return v
 }
 
-// stepping reads variables step by step. What has been read so far is part of where
-// the process is.
+// stepping reads variables step by step.
 type stepping struct{ a *actor }
 
 func (g stepping) Load(variable int) Value {
 	g.a.calls++
-	v := g.a.sys.Load(variable)
-	var h kernel.Hash
-	v.hash(&h)
-	g.a.path = append(g.a.path, int64(h.Sum()))
-	return v
+	return g.a.sys.Load(variable)
 }
 
 func (g stepping) Look(l Look) int64 {
 	g.a.calls++
-	n := g.a.sys.Look(l)
-	g.a.path = append(g.a.path, n)
-	return n
+	return g.a.sys.Look(l)
 }
 
 // maxIdle is how many rounds of a loop may pass without a call before it is taken to
@@ -237,6 +243,7 @@ func (a *actor) statement(s *statement) bool {
 				a.fail(s, errors.New("the loop goes on without an operation"))
 			}
 			a.path = a.path[:at]
+			a.here()
 		}
 	case "repeat":
 		from, to := a.value(s, s.expr).N, a.value(s, s.second).N

@@ -148,6 +148,13 @@ func (s *Scenario) Endless() (endless bool) {
 	return endless
 }
 
+// disturbs reports whether a process kills or signals others.
+func (s *Scenario) disturbs() bool {
+	return slices.ContainsFunc(s.processes, func(d *processDecl) bool {
+		return d.does(func(st *statement) bool { return st.verb == "kill" || st.verb == "signal" })
+	})
+}
+
 // Extends reports whether a process extends leases.
 func (s *Scenario) Extends() bool {
 	return slices.ContainsFunc(s.processes, func(d *processDecl) bool {
@@ -325,7 +332,7 @@ func (a *simulated) file(e End) *kernel.File {
 // Start makes the scenario's processes and objects, under the laws. With histories, what
 // each process has done tells states apart.
 func (s *Scenario) Start(k *kernel.Kernel, histories bool) *Run {
-	k.Laws = laws.Of
+	k.Laws, k.Undisturbed = laws.Of, !s.disturbs()
 	m := &Run{s: s, k: k, inside: make([]int64, len(s.sections)), shared: s.Variables(), histories: histories}
 	k.Faults = s.faults
 	for _, d := range s.objects {
@@ -345,7 +352,7 @@ func (s *Scenario) Start(k *kernel.Kernel, histories bool) *Run {
 			p.Yield() // the others are made first
 			a.block(s.processes[i.Process].body)
 		})
-		a.p.Daemon, a.p.Immune, a.p.Snapshot = i.Daemon, i.Immune, a.snapshot
+		a.p.Daemon, a.p.Immune, a.p.Snapshot, a.mark = i.Daemon, i.Immune, a.snapshot, a.p.Mark
 		for _, e := range s.Ends(i.Process) {
 			f := a.p.OpenNow(m.nodes[e.Object], e.mode())
 			if f == nil {
@@ -356,6 +363,7 @@ func (s *Scenario) Start(k *kernel.Kernel, histories bool) *Run {
 			a.files = append(a.files, keptFile{e, f})
 		}
 	}
+	k.Snapshot = m.snapshot
 	for _, a := range m.processes {
 		// Past the first step, which is no part of the scenario.
 		k.Take(kernel.Option{Kind: kernel.Run, Process: a.p})
@@ -369,21 +377,30 @@ func (a *simulated) snapshot(h *kernel.Hash) {
 	for _, v := range a.locals {
 		v.hash(h)
 	}
+	h.Uint(uint64(len(a.path)))
 	for _, at := range a.path {
 		h.Uint(uint64(at))
 	}
-	for _, text := range a.did {
-		h.String(text)
+}
+
+// snapshot adds what processes share, and what they have done if that counts.
+func (m *Run) snapshot(h *kernel.Hash) {
+	for _, v := range m.shared {
+		v.hash(h)
 	}
-	if a == a.m.processes[0] { // once
-		for _, v := range a.m.shared {
-			v.hash(h)
+	for _, n := range m.inside {
+		h.Uint(uint64(n))
+	}
+	for _, l := range m.s.counters {
+		h.Uint(uint64(m.Look(l)))
+	}
+	for _, a := range m.processes {
+		if a.p.Killed() {
+			continue // see Ending.String
 		}
-		for _, n := range a.m.inside {
-			h.Uint(uint64(n))
-		}
-		for _, l := range a.s.counters {
-			h.Uint(uint64(a.m.Look(l)))
+		h.Uint(uint64(len(a.did)))
+		for _, text := range a.did {
+			h.String(text)
 		}
 	}
 }
@@ -445,13 +462,15 @@ func (a *simulated) Load(variable int) (v Value) {
 	a.p.Do("get "+name, func() uint64 {
 		v = a.m.shared[variable]
 		a.p.Note("reads "+name+" = "+v.String(), "")
-		return 0
+		var h kernel.Hash
+		v.hash(&h)
+		return h.Sum()
 	})
 	return v
 }
 
 func (a *simulated) Look(l Look) (n int64) {
-	a.p.Do("look", func() uint64 { n = a.m.Look(l); return 0 })
+	a.p.Do("look", func() uint64 { n = a.m.Look(l); return uint64(n) })
 	return n
 }
 

@@ -1,0 +1,5 @@
+//go:build !race
+
+package kernelsim
+
+const slow = 1
