@@ -11,7 +11,7 @@ import (
 	"ipcfs/kernelsim/scenario"
 )
 
-var generated = flag.Int("generated", 60/slow, "generated scenarios whose random runs are held against the search")
+var generated = flag.Int("generated", 30/slow, "generated scenarios whose random runs are held against the search")
 
 // A search that says "every schedule" has seen every state of every run, and every ending.
 // A state that leaves out something that decides what can happen is merged with another,
@@ -76,6 +76,15 @@ process p:
   yield
 process q:
   kill p
+`,
+		"no kill and a last one": `
+semaphore lock value=1
+process p * 3:
+  hold lock
+  enter s
+  leave s
+  release lock
+faults kills=1
 `,
 		"a text and a number": `
 shared v = 0

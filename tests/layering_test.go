@@ -36,6 +36,7 @@ var layers = []layer{
 	{"ipcfs/kernelsim/timeline", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/cost", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/scenario", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel", "ipcfs/kernelsim/explore", "ipcfs/kernelsim/laws"}, timeless},
+	{"ipcfs/kernelsim/generate", nil, timeless},
 	{"ipcfs/kernelsim/scenarios", []string{"ipcfs/kernelsim/scenario"}, timeless},
 	{"ipcfs/kernelsim/live", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel", "ipcfs/kernelsim/scenario", "ipcfs/kernelsim/timeline"}, []string{"ipcfs/fs/"}},
 	{"ipcfs/kernelsim", []string{"ipcfs/objects/", "ipcfs/kernelsim/"}, timeless},

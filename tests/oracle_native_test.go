@@ -105,6 +105,7 @@ func (n *native) At() any        { return n.where }
 func (n *native) Shared() string { return n.where.Shared }
 
 func (n *native) Pending() (bool, error) { return false, nil }
+func (n *native) Closing() (bool, error) { return false, nil } // close(2) has done it
 
 func (n *native) Opened() {
 	for _, fd := range n.held {

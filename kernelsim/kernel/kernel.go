@@ -157,6 +157,7 @@ type Node struct {
 	mailbox *objects.Mailbox    // the object itself, whatever Wrap made of it; nil if it is none
 	holder  objects.Accountable // likewise
 
+	gone     bool         // destroyed
 	deadline objects.Time // that a timer runs for, 0 if none does
 
 	forwarding *Node // where its dead letters are about to go: itself if there is nowhere
@@ -380,6 +381,9 @@ func (n *Node) Booked() Book { return n.book }
 // Mailbox is the mailbox itself, whatever Wrap made of it; nil if n is none.
 func (n *Node) Mailbox() *objects.Mailbox { return n.mailbox }
 
+// Gone reports whether n was destroyed.
+func (n *Node) Gone() bool { return n.gone }
+
 // Kernel is the machine that n is on.
 func (n *Node) Kernel() *Kernel { return n.kernel }
 
@@ -448,6 +452,9 @@ func (k *Kernel) Options() []Option {
 		return nil
 	}
 	for _, p := range k.processes {
+		if p.doomed {
+			o = append(o, Option{Kind: Kill, Process: p})
+		}
 		if p.signal && p.interruptible() {
 			o = append(o, Option{Kind: Interrupt, Process: p})
 		}
@@ -458,6 +465,9 @@ func (k *Kernel) Options() []Option {
 		}
 	}
 	for _, p := range k.ready {
+		if p.last {
+			continue
+		}
 		if n := p.choices(); n > 0 {
 			for i := range n {
 				o = append(o, Option{Kind: Run, Process: p, Value: i})
@@ -471,7 +481,7 @@ func (k *Kernel) Options() []Option {
 	}
 	idle := len(o) == 0
 	for _, p := range k.processes {
-		if k.Faults.Kills > 0 && p.state != Exited && !p.Immune {
+		if k.Faults.Kills > 0 && p.state != Exited && !p.Immune && !p.doomed {
 			o = append(o, Option{Kind: Kill, Process: p})
 		}
 	}
@@ -532,7 +542,9 @@ func (k *Kernel) Retake(o Option) {
 	case Letters:
 		k.forward(o.Node)
 	case Kill:
-		k.Faults.Kills--
+		if !o.Process.doomed {
+			k.Faults.Kills--
+		}
 		k.Kill(o.Process)
 	case Interrupt:
 		if !o.Process.signal {
@@ -560,6 +572,7 @@ func (k *Kernel) check() {
 func (k *Kernel) run(p *Process, value int) {
 	k.ready = slices.DeleteFunc(k.ready, func(q *Process) bool { return q == p })
 	p.signal = false // the handler has run
+	p.last = p.doomed
 	if !p.woken {
 		p.call.choice = value
 		p.state = Running
@@ -590,7 +603,7 @@ func (k *Kernel) Kill(p *Process) {
 	p.killed = true
 	woken := p.woken
 	was := p.state
-	p.woken, p.signal, p.state = false, false, Exited
+	p.woken, p.signal, p.doomed, p.last, p.state = false, false, false, false, Exited
 	k.ready = slices.DeleteFunc(k.ready, func(q *Process) bool { return q == p })
 	k.forgetTimer(p)
 	if r := p.request; r != nil {
@@ -616,7 +629,13 @@ func (k *Kernel) exit(p *Process) {
 		k.close(p, f)
 	}
 	k.release(p)
-	p.call = nil
+	for _, q := range k.processes {
+		if q.victim == p && q.state == Killing {
+			q.victim, q.woken = nil, true
+			k.makeReady(q)
+		}
+	}
+	p.doomed, p.victim, p.call = false, nil, nil
 	p.stop()
 }
 

@@ -124,6 +124,7 @@ func TestKilledReceiverLosesNoMessage(t *testing.T) {
 	})
 	defer k.Shutdown()
 	take(t, k, victim, victim, sender, sender, sender)
+	k.Take(k.Options()[0]) // the signal arrives
 	if victim.State() != kernel.Exited || n.Object.Held().Messages != 1 {
 		t.Errorf("the victim is %s, %d messages held; want exited, 1", victim.State(), n.Object.Held().Messages)
 	}

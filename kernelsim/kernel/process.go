@@ -17,10 +17,11 @@ const (
 	Running               // it is its step
 	Blocked               // waits in an object
 	Sleeping              // waits for the clock
+	Killing               // waits for the end of a process that it kills
 	Exited
 )
 
-var stateNames = [...]string{"ready", "running", "blocked", "sleeping", "exited"}
+var stateNames = [...]string{"ready", "running", "blocked", "sleeping", "killing", "exited"}
 
 func (s State) String() string { return stateNames[s] }
 
@@ -50,6 +51,9 @@ type Process struct {
 	request *objects.Request // the call's, while it is outstanding
 	woken   bool             // the call has finished while it waited
 	signal  bool             // one was sent while it waited, and has not arrived
+	doomed  bool             // SIGKILL was sent, and has not arrived
+	last    bool             // it has made its last step since
+	victim  *Process         // whose end it waits for
 	history Hash             // of what calls have returned since the last Mark
 
 	next  func() (struct{}, bool)
@@ -295,6 +299,13 @@ func (p *Process) SubmitWithin(d objects.Time, f *File, r *objects.Request) sysc
 	c.run = func(p *Process) {
 		k := p.kernel
 		r.Caller, r.Handle, r.Tag = p.caller, f.Handle, p
+		if f.Node.gone && Opens(r.Op) {
+			// open(2): ENOENT, the file does not exist any more.
+			r.Errno = syscall.ENOENT
+			k.event(Event{Process: p, Verb: r.Op.String(), Node: f.Node, Request: r, Start: true})
+			k.event(Event{Process: p, Verb: r.Op.String(), Node: f.Node, Request: r})
+			return
+		}
 		p.file, p.request = f, r
 		if r.Op == objects.Send {
 			f.writer, f.torn = p, false
@@ -329,7 +340,7 @@ func (p *Process) SetPolicy(n *Node, name, value string) syscall.Errno {
 	c := &call{name: "set " + n.Name + " " + name + "=" + value, node: n}
 	c.run = func(p *Process) {
 		k := p.kernel
-		if !slices.Contains(n.Kind.Policies, name) {
+		if n.gone || !slices.Contains(n.Kind.Policies, name) {
 			c.errno = syscall.ENOENT
 			return
 		}
@@ -351,6 +362,7 @@ func (p *Process) Destroy(n *Node) {
 	p.trap(&call{name: "destroy " + n.Name, node: n, run: func(p *Process) {
 		k := p.kernel
 		k.event(Event{Process: p, Verb: "destroy", Node: n})
+		n.gone = true
 		k.on(n, Destroy, nil, func() objects.Finished { return n.Object.Destroy(k.now) })
 	}})
 }
@@ -402,11 +414,15 @@ func (p *Process) Sleep(d objects.Time) syscall.Errno {
 	return c.errno
 }
 
-// Kill kills q.
+// Kill kills q and returns when it is dead. Until the signal arrives, q may end the call
+// that it is in, or make the one that it was about to: it may even kill p.
 func (p *Process) Kill(q *Process) {
 	p.trap(&call{name: "kill " + q.Name, run: func(p *Process) {
 		p.kernel.event(Event{Process: p, Verb: "kill", Text: q.Name})
-		p.kernel.Kill(q)
+		if q.state != Exited {
+			q.doomed = true
+			p.state, p.victim = Killing, q
+		}
 	}})
 }
 

@@ -43,6 +43,15 @@ func (h *Hash) String(s string) {
 	}
 }
 
+// Bool adds b.
+func (h *Hash) Bool(b bool) {
+	if b {
+		h.Uint(1)
+	} else {
+		h.Uint(0)
+	}
+}
+
 // Sum is the hash of what was added so far.
 func (h *Hash) Sum() uint64 { return h.sum }
 
@@ -105,6 +114,9 @@ type walk struct {
 	seqs       []uint64 // numbers of the messages met in an object
 }
 
+// nowhere is where nil points to.
+const nowhere = 1 << 62
+
 type place struct {
 	at  unsafe.Pointer
 	typ reflect.Type
@@ -128,11 +140,7 @@ func (w *walk) meet(p place) bool {
 func (w *walk) value(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Bool:
-		if v.Bool() {
-			w.h.Uint(1)
-		} else {
-			w.h.Uint(0)
-		}
+		w.h.Bool(v.Bool())
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		w.h.Uint(uint64(v.Int()))
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
@@ -165,7 +173,7 @@ func (w *walk) value(v reflect.Value) {
 	case reflect.Pointer:
 		switch {
 		case v.IsNil():
-			w.h.Uint(0)
+			w.h.Uint(nowhere)
 		case v.Type() == processType:
 			w.h.Uint(uint64((*Process)(v.UnsafePointer()).Pid()))
 		case v.Type() == nodeType:
@@ -174,6 +182,7 @@ func (w *walk) value(v reflect.Value) {
 			w.fields(v.Elem())
 		}
 	case reflect.Interface:
+		w.h.Bool(v.IsNil())
 		if !v.IsNil() && v.Type() != ledgerType {
 			w.h.String(v.Elem().Type().String())
 			w.value(v.Elem())
@@ -220,15 +229,26 @@ func (w *walk) message(v reflect.Value) {
 	}
 	// A message that is returned goes where its number says.
 	for _, earlier := range w.seqs {
-		w.value(reflect.ValueOf(seq < earlier))
+		w.h.Bool(seq < earlier)
 	}
 	w.seqs = append(w.seqs, seq)
+}
+
+// process adds which process p is, if it counts.
+func (w *walk) process(p *Process, counts bool) {
+	if p == nil || !counts {
+		w.h.Uint(nowhere)
+		return
+	}
+	w.h.Uint(uint64(p.Pid()))
 }
 
 // State sums up all that decides what can happen from here on: equal states have equal
 // futures. What is not named above counts. What a process does next is decided by its
 // Snapshot and by what its calls have returned since its last Mark, so that the place
-// within what takes several calls counts too.
+// within what takes several calls counts too. What is added can be told apart from its
+// beginning on: lengths come before what they are the lengths of, and nothing is left out
+// that another state has.
 func (k *Kernel) State() uint64 {
 	limits := func(policy string) bool {
 		return slices.ContainsFunc(k.nodes, func(n *Node) bool { return n.limits(policy) })
@@ -236,11 +256,10 @@ func (k *Kernel) State() uint64 {
 	w := walk{seen: map[place]uint64{}, now: k.now, ages: limits("ttl"), deliveries: limits("max_deliveries")}
 	// Open files first: they tell handles apart that are alike.
 	for _, p := range k.processes {
+		w.h.Uint(uint64(len(p.files)))
 		for _, f := range p.files {
 			w.value(reflect.ValueOf(f))
-			if f.uses > 1 && f.writer != nil { // else it is who has the file, or does not matter
-				w.h.Uint(uint64(f.writer.Pid()))
-			}
+			w.process(f.writer, f.uses > 1) // else it is who has the file, or does not matter
 		}
 	}
 	seqs := map[*Node][]uint64{}
@@ -252,44 +271,37 @@ func (k *Kernel) State() uint64 {
 				w.value(reflect.ValueOf(s))
 			}
 		}
-		if n.forwarding != nil {
-			w.h.String(n.forwarding.Name)
-		}
+		w.h.Bool(n.gone)
+		w.value(reflect.ValueOf(&n.forwarding).Elem())
 		seqs[n] = w.seqs
 	}
+	w.h.Uint(uint64(len(k.processes)))
 	for _, p := range k.processes {
 		w.h.Uint(uint64(p.state))
-		if p.state == Exited {
-			if p.killed {
-				w.h.Uint(1)
-			}
-			if p.Snapshot == nil {
-				w.h.Uint(p.history.sum) // the end of a run may be judged by it
-			}
-			continue
+		for _, is := range []bool{p.killed, p.signal, p.doomed, p.last, p.woken} {
+			w.h.Bool(is)
 		}
-		if p.signal {
-			w.h.Uint(1)
+		w.process(p.victim, true)
+		if p.state == Exited && p.Snapshot != nil {
+			continue
 		}
 		if p.Snapshot != nil {
 			p.Snapshot(&w.h)
 		}
-		w.h.Uint(p.history.sum)
+		w.h.Uint(p.history.sum) // of who has exited the end of a run may be judged by it
 		if p.woken {
-			w.h.Uint(uint64(p.call.errno) + 1)
-			if r := p.request; r != nil {
+			w.h.Uint(uint64(p.call.errno))
+			if p.request != nil {
 				w.seqs = seqs[p.file.Node]
-				w.value(reflect.ValueOf(r))
 			}
+			w.value(reflect.ValueOf(&p.request).Elem())
 		}
 	}
+	w.h.Uint(uint64(len(k.timers)))
 	for _, t := range k.timers {
 		w.h.Uint(uint64(t.when - k.now))
-		if t.process != nil {
-			w.h.Uint(uint64(t.process.Pid()))
-		} else {
-			w.h.String(t.node.Name)
-		}
+		w.process(t.process, true)
+		w.value(reflect.ValueOf(&t.node).Elem())
 	}
 	w.h.Uint(uint64(k.Faults.Kills))
 	w.h.Uint(uint64(k.Faults.Signals))

@@ -65,19 +65,8 @@ func newMount(dir, prefix string, s *scenario.Scenario) *mount {
 	m := &mount{dir: dir, prefix: prefix, objects: s.Declarations(), extends: s.Extends(),
 		files: map[scenario.End]int{}, holds: map[int][]int{}, lazy: map[scenario.End]bool{}}
 	m.alone = make([]bool, len(m.objects))
-	for object, d := range m.objects {
-		if d.Kind.Name != "pipe" {
-			continue
-		}
-		used := map[objects.Op]bool{}
-		for _, i := range s.Instances() {
-			for _, e := range s.Ends(i.Process) {
-				if e.Object == object {
-					used[e.Op] = true
-				}
-			}
-		}
-		m.alone[object] = used[objects.Read] != used[objects.Write]
+	for object := range m.objects {
+		m.alone[object] = s.Alone(object)
 	}
 	return m
 }
@@ -222,7 +211,8 @@ func (m *mount) Remove() error {
 	var errs []error
 	remove := func(path string, remove func(string) error) {
 		err := remove(path)
-		for deadline := time.Now().Add(removal); errors.Is(err, syscall.EBUSY) && time.Now().Before(deadline); err = remove(path) {
+		// EBUSY: somebody has it open. ENOTEMPTY: a last sender came in after the flush.
+		for deadline := time.Now().Add(removal); (errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ENOTEMPTY)) && time.Now().Before(deadline); err = remove(path) {
 			time.Sleep(time.Millisecond)
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -259,6 +249,9 @@ func (m *mount) Look(what string, object int) (int64, error) {
 	switch what {
 	case "waiting":
 		lines, err := m.lines(object, "waiters")
+		if errors.Is(err, os.ErrNotExist) {
+			return 0, nil // destroyed
+		}
 		return int64(len(lines)), err
 	case "messages":
 		if m.objects[object].Kind.Name == "pipe" {
@@ -292,6 +285,22 @@ func (m *mount) Parked([]int) (map[int]bool, error) {
 		}
 	}
 	return parked, nil
+}
+
+// Closing looks at the counters of open files.
+func (m *mount) Closing() (bool, error) {
+	for object := range m.objects {
+		lines, err := m.lines(object, "stat")
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+		for _, line := range lines {
+			if name, n, _ := strings.Cut(line, " "); strings.HasPrefix(name, "open_") && n != "0" {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // Pending looks for messages that are held no longer than a ttl, and for leases that end.
@@ -354,10 +363,18 @@ func (m *mount) endpoint(e scenario.End) string {
 	return m.file(e.Object, endpoints[e.Op].name)
 }
 
+// eachTime stands for the descriptor of an endpoint that is open for the process, but is
+// opened anew for each operation.
+const eachTime = -1
+
 func (m *mount) Open(ends []scenario.End) error {
 	var opened []scenario.End
 	for _, e := range ends {
-		if _, open := m.files[e]; open || !endpoints[e.Op].kept {
+		if _, open := m.files[e]; open {
+			continue
+		}
+		if !endpoints[e.Op].kept {
+			m.files[e] = eachTime
 			continue
 		}
 		if m.alone[e.Object] {
@@ -404,12 +421,21 @@ func (m *mount) put(path, text string) syscall.Errno {
 	return errnoOf(err)
 }
 
-func (m *mount) Do(o scenario.Operation) ([]byte, syscall.Errno) {
+func (m *mount) Do(o scenario.Operation) (data []byte, errno syscall.Errno) {
 	nonblock := 0
 	if o.Nonblock {
 		nonblock = syscall.O_NONBLOCK
 	}
 	e := o.End
+	if fd, open := m.files[e]; o.Op != objects.Hold && !open && !m.lazy[e] {
+		return nil, syscall.EBADF // closed
+	} else if open && fd == eachTime {
+		defer func() {
+			if errno == syscall.ENOENT {
+				errno = syscall.EIDRM // it was open, and is destroyed
+			}
+		}()
+	}
 	switch o.Op {
 	case objects.Flush, objects.Hangup:
 		return nil, m.put(m.endpoint(e), "1\n")
@@ -422,8 +448,7 @@ func (m *mount) Do(o scenario.Operation) ([]byte, syscall.Errno) {
 			return err
 		})
 	case objects.Peek:
-		var data []byte
-		errno := Interruptible(o.Within, func() error {
+		errno = Interruptible(o.Within, func() error {
 			fd, err := syscall.Open(m.endpoint(e), syscall.O_RDONLY|syscall.O_CLOEXEC|nonblock, 0)
 			if err == nil {
 				defer syscall.Close(fd)
@@ -433,17 +458,13 @@ func (m *mount) Do(o scenario.Operation) ([]byte, syscall.Errno) {
 		})
 		return data, errno
 	}
-	var data []byte
-	errno := Interruptible(o.Within, func() error {
+	errno = Interruptible(o.Within, func() error {
 		if m.lazy[e] {
 			if errno := m.open(e, nonblock); errno != 0 {
 				return errno
 			}
 		}
-		fd, ok := m.files[e]
-		if !ok {
-			return syscall.EBADF // closed
-		}
+		fd := m.files[e]
 		if o.Nonblock {
 			if err := syscall.SetNonblock(fd, true); err != nil {
 				return err
@@ -480,8 +501,15 @@ func (m *mount) Close(object int, held bool) {
 	}
 	for e, fd := range m.files {
 		if e.Object == object {
-			syscall.Close(fd)
+			if fd != eachTime {
+				syscall.Close(fd)
+			}
 			delete(m.files, e)
+		}
+	}
+	for e := range m.lazy {
+		if e.Object == object {
+			delete(m.lazy, e)
 		}
 	}
 }

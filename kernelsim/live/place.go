@@ -27,6 +27,10 @@ type Place interface {
 	// ends.
 	Pending() (bool, error)
 
+	// Closing tells whether anything of an object is open: if every process has ended, the
+	// files of one are still being closed behind its back.
+	Closing() (bool, error)
+
 	// Opened is told that all processes have opened their ends.
 	Opened()
 

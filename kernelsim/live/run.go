@@ -375,15 +375,29 @@ func (r *run) kill(i int) {
 	if c.over {
 		return
 	}
-	// Before its death can be seen.
+	// Nobody sees its death before it is known whether it was killed: it may have come to its
+	// own end first.
 	r.table.lock()
-	r.table.setState(i, killed)
-	r.table.unlock()
-	c.killed = true
-	r.note(i, "is killed")
+	defer r.table.unlock()
+	at := time.Now().UnixNano()
 	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
+	err := c.cmd.Wait()
 	c.over, c.waits = true, ""
+	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && !status.Signaled() {
+		r.table.setState(i, exited)
+		r.blame(c, err)
+		return
+	}
+	c.killed = true
+	r.table.setState(i, killed)
+	r.reports = append(r.reports, report{Process: i, Kind: touches, Time: at, Text: "is killed"})
+}
+
+// blame notes that c has ended in a way that no scenario asks for, if err says so.
+func (r *run) blame(c *child, err error) {
+	if err != nil && r.violated == "" && r.failed == nil {
+		r.failed = fmt.Errorf("%s ended with %v: %s", c.Name, err, strings.TrimSpace(c.stderr.String()))
+	}
 }
 
 // reap notes who has ended by itself. What they have reported was read before.
@@ -401,9 +415,7 @@ func (r *run) reap() {
 		r.table.lock()
 		r.table.setState(i, exited)
 		r.table.unlock()
-		if err != nil && r.violated == "" && r.failed == nil {
-			r.failed = fmt.Errorf("%s ended with %v: %s", c.Name, err, strings.TrimSpace(c.stderr.String()))
-		}
+		r.blame(c, err)
 	}
 }
 
@@ -508,7 +520,15 @@ func (r *run) conclude(out *Result) error {
 		out.Outcome.Result = "done"
 		// What the dead had open is closed soon.
 		for deadline := time.Now().Add(settling); ; time.Sleep(look) {
-			if err = r.judge(g); err == nil || g.err != nil || time.Now().After(deadline) {
+			closed := false
+			if r.all(func(c *child) bool { return c.over }) {
+				closing, err := r.place.Closing()
+				if err != nil {
+					return err
+				}
+				closed = !closing
+			}
+			if err = r.judge(g); err == nil || g.err != nil || closed || time.Now().After(deadline) {
 				break
 			}
 		}

@@ -202,6 +202,21 @@ func (s *Scenario) Ends(process int) []End {
 	})
 }
 
+// Alone reports whether an object is a pipe of which the processes use one end only: nobody
+// is there whom they could have it open with from the start, so each opens its end with its
+// first operation, and waits as fifo(7) says.
+func (s *Scenario) Alone(object int) bool {
+	used := map[objects.Op]bool{}
+	for i := range s.processes {
+		for _, e := range s.Ends(i) {
+			if e.Object == object {
+				used[e.Op] = true
+			}
+		}
+	}
+	return s.objects[object].kind.Name == "pipe" && used[objects.Read] != used[objects.Write]
+}
+
 // EndsOf lists the endpoints of an object that they open themselves.
 func (s *Scenario) EndsOf(process, object int) []End {
 	return slices.DeleteFunc(s.Uses(process), func(e End) bool { return kernel.Opens(e.Op) || e.Object != object })
@@ -310,6 +325,7 @@ type simulated struct {
 	m       *Run
 	p       *kernel.Process
 	files   []keptFile
+	lone    []End // that its first operation on them opens
 	did     []string
 	current string // the operation under way
 }
@@ -354,6 +370,10 @@ func (s *Scenario) Start(k *kernel.Kernel, histories bool) *Run {
 		})
 		a.p.Daemon, a.p.Immune, a.p.Snapshot, a.mark = i.Daemon, i.Immune, a.snapshot, a.p.Mark
 		for _, e := range s.Ends(i.Process) {
+			if s.Alone(e.Object) {
+				a.lone = append(a.lone, e)
+				continue
+			}
 			f := a.p.OpenNow(m.nodes[e.Object], e.mode())
 			if f == nil {
 				k.Violate(fmt.Errorf("line %d: %s is refused to have %s open from the start: it could try to open it",
@@ -381,6 +401,12 @@ func (a *simulated) snapshot(h *kernel.Hash) {
 	for _, at := range a.path {
 		h.Uint(uint64(at))
 	}
+	h.Uint(uint64(len(a.lone)))
+	for _, e := range a.lone {
+		h.Uint(uint64(e.Object))
+		h.Uint(uint64(e.Op))
+		h.String(e.Label.String())
+	}
 }
 
 // snapshot adds what processes share, and what they have done if that counts.
@@ -396,7 +422,7 @@ func (m *Run) snapshot(h *kernel.Hash) {
 	}
 	for _, a := range m.processes {
 		if a.p.Killed() {
-			continue // see Ending.String
+			continue // see Ending.String; that it was killed is known
 		}
 		h.Uint(uint64(len(a.did)))
 		for _, text := range a.did {
@@ -431,6 +457,13 @@ func (m *Run) Look(l Look) int64 {
 			}
 		}
 		return n
+	}
+	switch l.What {
+	case "inside", "blocked", "killed", "exited":
+	default:
+		if m.nodes[l.Index].Gone() {
+			return 0 // there is nothing to look at
+		}
 	}
 	switch l.What {
 	case "messages":
@@ -514,8 +547,8 @@ func (a *simulated) Do(o Operation) (data []byte, errno syscall.Errno) {
 		if f, errno = a.p.OpenWithin(o.Within, n, kernel.Mode{Op: o.Op, Nonblock: o.Nonblock}); errno == 0 {
 			a.files = append(a.files, keptFile{o.End, f})
 		}
-	} else if f := a.file(o.End); f == nil {
-		errno = syscall.EBADF
+	} else if f, e := a.opened(o); e != 0 {
+		errno = e
 	} else {
 		r := &objects.Request{Op: o.Op, Nonblock: o.Nonblock, Size: o.Size, Data: o.Data, Units: o.Units}
 		errno = a.p.SubmitWithin(o.Within, f, r)
@@ -526,6 +559,27 @@ func (a *simulated) Do(o Operation) (data []byte, errno syscall.Errno) {
 	a.current = ""
 	a.remember(o.Result(data, errno))
 	return data, errno
+}
+
+// opened is the file that o goes through, which it opens if it is the first on a lone end.
+func (a *simulated) opened(o Operation) (*kernel.File, syscall.Errno) {
+	if f := a.file(o.End); f != nil {
+		return f, 0
+	}
+	if !slices.Contains(a.lone, o.End) {
+		return nil, syscall.EBADF
+	}
+	m := o.End.mode()
+	m.Nonblock = o.Nonblock
+	if o.Op == objects.Read || o.Op == objects.Write {
+		m.Op = objects.Connect
+	}
+	f, errno := a.p.OpenWithin(o.Within, a.m.nodes[o.End.Object], m)
+	if errno == 0 {
+		a.files = append(a.files, keptFile{o.End, f})
+		a.lone = slices.DeleteFunc(a.lone, func(e End) bool { return e == o.End })
+	}
+	return f, errno
 }
 
 func (a *simulated) remember(text string) {
@@ -556,6 +610,9 @@ func (a *simulated) Open(object int) syscall.Errno {
 
 func (a *simulated) Close(object int, held bool) {
 	n := a.m.nodes[object]
+	if !held {
+		a.lone = slices.DeleteFunc(a.lone, func(e End) bool { return e.Object == object })
+	}
 	for _, f := range slices.Clone(a.files) {
 		if f.file.Node == n && (!held || f.end.Op == objects.Hold) {
 			a.p.Close(f.file)
