@@ -163,7 +163,7 @@ func (o *object) afterCallLocked(out *outcome) {
 	if o.clock != nil {
 		o.clock.setLocked()
 		if b, ok := o.impl.(*objects.Mailbox); ok {
-			if _, any := b.Forward(); any {
+			if _, any := b.DeadLetters(); any {
 				out.forward = o
 			}
 		}

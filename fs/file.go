@@ -175,7 +175,7 @@ func (f *FS) newHandleLocked(e *file, n *node, flags uint32) (*handle, uint32) {
 	if h.Writes {
 		h.WriteOp = e.spec.write
 	}
-	h.Only, h.Render = e.spec.only, e.spec.render
+	h.Filter, h.Render = e.spec.only, e.spec.render
 	open := uint32(fuse.FOPEN_DIRECT_IO)
 	if e.spec.endpoint() {
 		nonblock := flags&syscall.O_NONBLOCK != 0

@@ -165,7 +165,7 @@ func (f *FS) forward(o *object) {
 // in nobody knows who is not there.
 func (f *FS) deadLettersOf(o *object) *object {
 	name := look(o, func(impl objects.Object) string {
-		name, _ := impl.(*objects.Mailbox).Forward()
+		name, _ := impl.(*objects.Mailbox).DeadLetters()
 		return name
 	})
 	f.mu.Lock()

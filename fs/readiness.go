@@ -165,7 +165,7 @@ func (h *handle) listLocked(o *object) {
 // rivalsLocked reports whether what comes for h is for one of several, any of them. o.mu
 // is held.
 func (o *object) rivalsLocked(h *handle) bool {
-	if h.Only != nil || h.asks&(objects.In|objects.Pri) == objects.Pri {
+	if h.Filter != nil || h.asks&(objects.In|objects.Pri) == objects.Pri {
 		return false
 	}
 	switch h.ReadOp {

@@ -108,7 +108,7 @@ func byAge() *deadlines[*Message] {
 // byEnd are the handles that have leases which end, by when those do.
 func byEnd() *deadlines[*Handle] {
 	return &deadlines[*Handle]{
-		place:  func(h *Handle) *int32 { return &h.mail.place },
-		before: func(x, y *Handle) bool { return x.mail.leased.Seq < y.mail.leased.Seq },
+		place:  func(h *Handle) *int32 { return &h.mailbox.place },
+		before: func(x, y *Handle) bool { return x.mailbox.leased.Seq < y.mailbox.leased.Seq },
 	}
 }

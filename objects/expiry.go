@@ -56,20 +56,20 @@ func FormatSpan(span Time) string {
 	panic("objects: no unit for a span")
 }
 
-// dies is when m expires, 0 for never.
-func (b *Mailbox) dies(m *Message) Time {
+// expiresAt is when m expires, 0 for never.
+func (b *Mailbox) expiresAt(m *Message) Time {
 	if m.Sent > Unbounded-b.ttl {
 		return 0
 	}
 	return m.Sent + b.ttl
 }
 
-// watch makes sure that m, which is held now, expires in time.
-func (b *Mailbox) watch(m *Message) {
+// noteExpiry makes sure that m, which is held now, expires in time.
+func (b *Mailbox) noteExpiry(m *Message) {
 	if b.ttl == Unbounded {
 		return
 	}
-	b.due = earlier(b.due, b.dies(m))
+	b.nextExpiry = earlier(b.nextExpiry, b.expiresAt(m))
 }
 
 // earlier is the earlier of two times of which 0 is none.
@@ -82,7 +82,7 @@ func earlier(a, b Time) Time {
 
 // Deadline implements Expirer. It may be early: what would have come due then may have
 // been received.
-func (b *Mailbox) Deadline() Time { return earlier(b.due, b.leaseDue) }
+func (b *Mailbox) Deadline() Time { return earlier(b.nextExpiry, b.nextLeaseEnd) }
 
 // Expire implements Expirer.
 func (b *Mailbox) Expire(now Time) Finished {
@@ -96,28 +96,23 @@ func (b *Mailbox) Expire(now Time) Finished {
 	return done
 }
 
-// lapse counts m, which is not held, as expired.
-func (b *Mailbox) lapse(now Time, m *Message, done *Finished) {
-	b.retire(now, m, Expired, Caller{}, done)
-}
-
 // expire drops what has expired and finds out what is next to. It looks at nothing else.
 func (b *Mailbox) expire(now Time, done *Finished) {
-	if b.due == 0 || now < b.due {
+	if b.nextExpiry == 0 || now < b.nextExpiry {
 		return
 	}
-	b.due = 0
+	b.nextExpiry = 0
 	for {
 		oldest, any := b.held.ages.first()
 		if !any {
 			return
 		}
 		m := oldest.what
-		if at := b.dies(m); at == 0 || now < at {
-			b.watch(m)
+		if at := b.expiresAt(m); at == 0 || now < at {
+			b.noteExpiry(m)
 			return
 		}
 		b.release(m)
-		b.lapse(now, m, done)
+		b.retire(now, m, Expired, Caller{}, done)
 	}
 }

@@ -84,7 +84,7 @@ func TestLeasesEndByTheirTime(t *testing.T) {
 			t.Fatalf("deadline %d; want %d", b.Deadline(), want)
 		}
 		b.Expire(Time(11 + i))
-		if err := b.Check(); err != nil || open[19-i].mail.leased != nil || b.Held().Messages != int64(i+1) {
+		if err := b.Check(); err != nil || open[19-i].mailbox.leased != nil || b.Held().Messages != int64(i+1) {
 			t.Fatalf("after the end of lease %d: %v, %d back", i, err, b.Held().Messages)
 		}
 	}

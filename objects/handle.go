@@ -2,8 +2,8 @@ package objects
 
 import "syscall"
 
-// mail is what an open file has of a mailbox beside the message that it reads.
-type mail struct {
+// mailboxState is what an open file has of a mailbox beside the message that it reads.
+type mailboxState struct {
 	begun   *Message      // what was written of a message that goes on
 	spoiled syscall.Errno // that message cannot be sent any more, and why
 	inbox   []*Message    // broadcast, and not received yet; in the order in which they are due
@@ -28,25 +28,25 @@ type mail struct {
 	pinned   *Message // on its sender's books because the handle reads it
 	pinnedAs *Message // what of it the process sees
 
-	memory *parcel // of the message taken last, until the handle goes on
+	memory *segmentBody // of the message taken last, until the handle goes on
 }
 
-var noMail mail
+var noMailboxState mailboxState
 
-// seen is what h has, to look at.
-func (h *Handle) seen() *mail {
-	if h == nil || h.mail == nil {
-		return &noMail
+// state is what h has, to look at.
+func (h *Handle) state() *mailboxState {
+	if h == nil || h.mailbox == nil {
+		return &noMailboxState
 	}
-	return h.mail
+	return h.mailbox
 }
 
-// kept is what h has, to change.
-func (h *Handle) kept() *mail {
-	if h.mail == nil {
-		h.mail = new(mail)
+// ensureState is what h has, to change.
+func (h *Handle) ensureState() *mailboxState {
+	if h.mailbox == nil {
+		h.mailbox = new(mailboxState)
 	}
-	return h.mail
+	return h.mailbox
 }
 
 // seekBack is the largest read, in bytes, after which the delivered bytes stay
@@ -71,8 +71,8 @@ type Handle struct {
 	// on where the last read ended.
 	Seekable bool
 
-	end   bool // end of file is due: the message was delivered whole, the pipe hung up
-	early bool // of a pipe: opened without waiting for the other end
+	end        bool // end of file is due: the message was delivered whole, the pipe hung up
+	awaitsPeer bool // of a pipe: opened without waiting for the other end
 
 	// Serial tells handles apart in what the driver lists. Objects do not look at it.
 	Serial uint64
@@ -82,37 +82,37 @@ type Handle struct {
 	opener  uint32 // and its uid
 	booked  int64  // bytes kept, on the opener's books
 
-	// Only narrows what is sent and received through it; nil does not.
-	Only *Selector
+	// Filter narrows what is sent and received through it; nil does not.
+	Filter *Selector
 
 	// Render makes what is read of a message, if it is not the message itself.
 	Render func(m *Message) []byte
 
-	msg  *Message // delivered in part, or whole and still addressable
-	base int64    // the offset of msg's first byte
-	read int      // the bytes of msg delivered at least once
-	met  int64    // how often the other end of a pipe had been opened before, if it was not there
+	msg            *Message // delivered in part, or whole and still addressable
+	base           int64    // the offset of msg's first byte
+	read           int      // the bytes of msg delivered at least once
+	peerGeneration int64    // how often the other end of a pipe had been opened before, if it was not there
 
-	mail *mail // what few handles have, nil if this one has nothing of it
+	mailbox *mailboxState // what few handles have, nil if this one has nothing of it
 }
 
 // WantReceipts has h get a receipt of each message: a line that tells its sender how it
 // fared, by the doing of whom, and when. It is called before the Open request.
 func (h *Handle) WantReceipts(line func(fate Fate, by Caller, at Time) []byte) {
-	h.kept().receipts = line
+	h.ensureState().receipts = line
 }
 
-// begin delivers the first bytes of m to r, as they are shown.
-func (h *Handle) begin(r *Request, m *Message) {
-	var memory *parcel
+// startReading delivers the first bytes of m to r, as they are shown.
+func (h *Handle) startReading(r *Request, m *Message) {
+	var memory *segmentBody
 	if r.Op == Receive || r.Op == Lease {
 		memory = m.memory()
 	}
 	memory.hold()
 	m.peeked = m.peeked || r.Op == Peek
-	h.letGo()
+	h.unref()
 	if memory != nil {
-		h.kept().memory = memory
+		h.ensureState().memory = memory
 	}
 	if h.Render != nil {
 		m = &Message{Data: h.Render(m)}
@@ -133,11 +133,11 @@ func (h *Handle) begin(r *Request, m *Message) {
 	}
 }
 
-// letGo ends the use of the memory of the message that h took last.
-func (h *Handle) letGo() {
-	if memory := h.seen().memory; memory != nil {
-		h.mail.memory = nil
-		memory.letGo()
+// unref ends the use of the memory of the message that h took last.
+func (h *Handle) unref() {
+	if memory := h.state().memory; memory != nil {
+		h.mailbox.memory = nil
+		memory.unref()
 	}
 }
 
@@ -146,7 +146,7 @@ func (h *Handle) letGo() {
 func (h *Handle) resume(r *Request) bool {
 	r.Data = nil
 	if h.msg == nil {
-		h.letGo()
+		h.unref()
 		due := h.end
 		h.end = false
 		return due
@@ -158,7 +158,7 @@ func (h *Handle) resume(r *Request) bool {
 	}
 	if from >= size {
 		h.msg = nil
-		h.letGo()
+		h.unref()
 		return h.EOF
 	}
 	n := min(r.Size, size-from)
@@ -174,14 +174,14 @@ func (h *Handle) resume(r *Request) bool {
 // done drops what is left to read of the message that h has taken.
 func (h *Handle) done() {
 	h.msg, h.end = nil, false
-	h.letGo()
+	h.unref()
 }
 
 // left reports whether bytes of h's message have not been delivered yet.
 func (h *Handle) left() bool { return h.msg != nil && int64(h.read) < h.msg.Size() }
 
-// due reports whether a read of h would be answered without a new message.
-func (h *Handle) due() bool { return h.end || h.left() || h.msg != nil && h.EOF }
+// readable reports whether a read of h would be answered without a new message.
+func (h *Handle) readable() bool { return h.end || h.left() || h.msg != nil && h.EOF }
 
 // Extent is the offset at which the message that h is reading, or read last, ends;
 // 0 before the first.

@@ -35,7 +35,7 @@ func init() {
 // never makes a sender wait.
 //
 // If a receiver is parked, nothing that it may take is held or offered by a parked
-// sender: nothing at all, unless its endpoint selects (Handle.Only). If a sender is
+// sender: nothing at all, unless its endpoint selects (Handle.Filter). If a sender is
 // parked, the message of the first one, the oldest not yet admitted, does not fit. A
 // message for which a receiver waits is handed to it at once, whether there is room or
 // not, and whoever waits with others.
@@ -63,20 +63,20 @@ type Mailbox struct {
 	maxDeliveries int64
 	deadLetters   string // the name of a mailbox, "" if there is none
 
-	held      messageList
-	due       Time                     // nothing that is held expires before; 0: nothing does
-	shared    int64                    // how many of held are broadcast
-	in        [states]int64            // how many messages are in each state that has a place
-	pinned    struct{ n, bytes int64 } // messages received that count as held: see retain
-	unpinned  bool                     // there are fewer now
-	leases    *deadlines[*Handle]      // that end; nil before the first lease
-	leaseDue  Time                     // none of them ends before; 0: none does
-	dead      messageList              // that are to go to the dead letters
-	senders   queue
-	beginners queue // senders that wait before the beginning of a message
-	receivers queue
-	peekers   queue
-	awaiting  queue // for receipts
+	held         messageList
+	nextExpiry   Time                     // nothing that is held expires before; 0: nothing does
+	shared       int64                    // how many of held are broadcast
+	in           [states]int64            // how many messages are in each state that has a place
+	pinned       struct{ n, bytes int64 } // messages received that count as held: see retain
+	unpinned     bool                     // there are fewer now
+	leases       *deadlines[*Handle]      // that end; nil before the first lease
+	nextLeaseEnd Time                     // none of them ends before; 0: none does
+	dead         messageList              // that are to go to the dead letters
+	senders      queue
+	beginners    queue // senders that wait before the beginning of a message
+	receivers    queue
+	peekers      queue
+	awaiting     queue // for receipts
 
 	handles   []*Handle // open, in the order of their opening
 	destroyed bool
@@ -106,7 +106,7 @@ func NewMailbox(l Ledger) *Mailbox {
 
 // Submit implements Object.
 func (b *Mailbox) Submit(now Time, r *Request) Finished {
-	r.Errno, r.N, r.message, r.shown, r.took, r.rest, r.begun, r.units = 0, 0, nil, nil, false, nil, 0, 0
+	r.Errno, r.N, r.message, r.shown, r.consumed, r.rest, r.begun, r.units = 0, 0, nil, nil, false, nil, 0, 0
 	if b.destroyed && r.Op != Close && r.Op != Release {
 		return failed(r, syscall.EIDRM)
 	}
@@ -165,20 +165,20 @@ func (b *Mailbox) close(now Time, r *Request) Finished {
 		b.count(h, -1)
 	}
 	if !b.destroyed {
-		if h.mail != nil {
+		if h.mailbox != nil {
 			b.endLease(now, h, &done)
-			b.leave(now, h, &done)
+			b.unsubscribe(now, h, &done)
 			b.endBegun(now, h, r.Killed, &done)
 		}
 	}
 	b.abolish(h)
-	if h.mail != nil && h.mail.wish != nil {
-		h.mail.wish.handle = nil
+	if h.mailbox != nil && h.mailbox.wish != nil {
+		h.mailbox.wish.handle = nil
 	}
 	if !b.destroyed {
 		b.pump(now, &done)
 	}
-	h.letGo()
+	h.unref()
 	*h = Handle{}
 	done.add(r)
 	return done
@@ -221,7 +221,7 @@ func (b *Mailbox) Cancel(now Time, r *Request, cause syscall.Errno) Finished {
 	case r.message != nil && r.message.share != nil && r.message.Seq != 0:
 		m := r.message
 		b.passed(r)
-		b.hold(now, m, &done)
+		b.store(now, m, &done)
 	}
 	b.end(r, cause, &done)
 	// The sender behind may have a smaller message.
@@ -239,30 +239,30 @@ func (b *Mailbox) Return(now Time, r *Request) Finished {
 
 func (b *Mailbox) takeBack(now Time, r *Request) Finished {
 	var done Finished
-	if !r.took || b.destroyed {
+	if !r.consumed || b.destroyed {
 		return done
 	}
 	m, h := r.message, r.Handle
-	r.took = false
+	r.consumed = false
 	if int64(len(r.Data)) < r.shown.Size() && (h.msg != r.shown || h.read > len(r.Data)) ||
-		m.memory() != nil && h.seen().memory != m.memory() {
+		m.memory() != nil && h.state().memory != m.memory() {
 		return done // somebody who shares the handle has read on
 	}
 	h.forget(r.shown)
 	b.book(h)
 	if m.memory() != nil {
-		h.mail.memory = nil
-		defer m.memory().letGo()
+		h.mailbox.memory = nil
+		defer m.memory().unref()
 	}
 	switch {
 	case r.Op == Lease:
-		if h.seen().leased != m {
+		if h.state().leased != m {
 			return done // it went back when the process died
 		}
 		b.unlease(h)
 	case m.share != nil:
 		b.received--
-		b.owe(now, r, m, &done)
+		b.returnShare(now, r, m, &done)
 		return done
 	default:
 		b.revive(m)
@@ -274,7 +274,7 @@ func (b *Mailbox) takeBack(now Time, r *Request) Finished {
 // Destroy implements Object.
 func (b *Mailbox) Destroy(now Time) Finished {
 	var done Finished
-	b.destroyed, b.due, b.leaseDue = true, 0, 0
+	b.destroyed, b.nextExpiry, b.nextLeaseEnd = true, 0, 0
 	b.held.ages, b.held.index = nil, nil // for what is going, all of it
 	for _, l := range []*messageList{&b.held, &b.dead} {
 		for m := l.pop(); m != nil; m = l.pop() {
@@ -283,14 +283,14 @@ func (b *Mailbox) Destroy(now Time) Finished {
 	}
 	b.shared, b.leases = 0, nil
 	for _, h := range b.handles {
-		for _, m := range []*Message{h.seen().begun, h.seen().leased} {
+		for _, m := range []*Message{h.state().begun, h.state().leased} {
 			if m != nil {
 				b.unsend(m)
 			}
 		}
 		b.abolish(h)
-		if h.mail != nil {
-			*h.mail = mail{memory: h.mail.memory}
+		if h.mailbox != nil {
+			*h.mailbox = mailboxState{memory: h.mailbox.memory}
 		}
 	}
 	b.receivers.drain(&done, syscall.EIDRM)
@@ -333,13 +333,13 @@ func (b *Mailbox) Ready(h *Handle) Events {
 	switch {
 	case !h.Reads:
 	case h.ReadOp == Receipt:
-		if h.due() || !h.seen().pending {
+		if h.readable() || !h.state().pending {
 			e |= In
 		}
-	case h.due(), h.ReadOp == Lease && h.mayLease() != 0, b.nextFor(h) != nil:
+	case h.readable(), h.ReadOp == Lease && h.mayLease() != 0, b.nextFor(h) != nil:
 		e |= In
 	}
-	if h.Reads && (h.Only == nil || h.Only.urgent()) && h.ReadOp != Receipt && b.held.outOfBand() {
+	if h.Reads && (h.Filter == nil || h.Filter.urgent()) && h.ReadOp != Receipt && b.held.outOfBand() {
 		e |= Pri
 	}
 	if h.Writes && (h.WriteOp == Settle || b.writable(h)) {

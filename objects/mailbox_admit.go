@@ -17,7 +17,7 @@ type verdict uint8
 
 const (
 	handOver verdict = iota // give it to who waits for it; that needs no room
-	keep                    // hold it
+	hold                    // keep it until somebody takes it
 	wait                    // until there is room, or a receiver
 	refuse                  // fail with EAGAIN
 	discard                 // drop it; it counts as sent
@@ -45,7 +45,7 @@ func (d decision) admitted() bool { return d.verdict != wait && d.verdict != ref
 // lowered.
 //
 // If receivers changes while a message is offered, the message is offered under the new
-// policy. Only a broadcast that somebody has received remains one.
+// policy, but a broadcast that its subscribers may take already remains one.
 func (b *Mailbox) admit(a arrival) decision {
 	m := a.m
 	if a.begins {
@@ -72,16 +72,16 @@ func (b *Mailbox) admit(a arrival) decision {
 	}
 	switch {
 	case exempt, b.fits(a.bytes):
-		return decision{verdict: keep}
+		return decision{verdict: hold}
 	case b.overflow == Block:
 		return decision{verdict: wait}
 	case offered && m.Seq != 0: // some have it
-		return decision{verdict: keep}
+		return decision{verdict: hold}
 	case b.overflow == Fail:
 		return decision{verdict: refuse}
 	case b.overflow == DropOldest:
 		if n, fits := b.evictions(a.bytes); fits {
-			return decision{verdict: keep, evict: n}
+			return decision{verdict: hold, evict: n}
 		} else {
 			return decision{verdict: discard, evict: n}
 		}
@@ -96,13 +96,13 @@ func (b *Mailbox) admit(a arrival) decision {
 func (b *Mailbox) admitBeginning(a arrival) decision {
 	switch {
 	case a.m.Urgent, b.overflow == DropOldest, b.overflow == DropNewest:
-		return decision{verdict: keep}
+		return decision{verdict: hold}
 	case a.ahead && b.overflow == Block:
 		return decision{verdict: wait}
 	case b.receiving == Broadcast && !b.anyoneFor(a.m),
 		b.awaited(a.m) && int64(b.receivers.n) > b.in[begun],
 		b.held.n+b.in[begun] < b.capacity && b.fits(a.bytes):
-		return decision{verdict: keep}
+		return decision{verdict: hold}
 	case b.overflow == Fail:
 		return decision{verdict: refuse}
 	}
@@ -179,7 +179,7 @@ func (b *Mailbox) awaitedByAll(m *Message) bool {
 // writable reports whether a write through h of the longest message, or of its beginning,
 // would be taken at once.
 func (b *Mailbox) writable(h *Handle) bool {
-	s := h.seen()
+	s := h.state()
 	switch {
 	case b.overflow == DropOldest, b.overflow == DropNewest:
 		return true // admit would count what is dropped for it
@@ -187,8 +187,8 @@ func (b *Mailbox) writable(h *Handle) bool {
 		return true // which is refused, or goes on, whatever is held
 	}
 	m := Message{Sender: Caller{Uid: h.opener}}
-	if h.Only != nil {
-		h.Only.label(&m)
+	if h.Filter != nil {
+		h.Filter.label(&m)
 	}
 	begins := b.framing != ByWrite && s.begun == nil
 	ahead := !b.senders.empty() || begins && !b.beginners.empty()
@@ -200,7 +200,7 @@ func (b *Mailbox) writable(h *Handle) bool {
 func (b *Mailbox) transferable(m *Message) decision {
 	d := b.admit(arrival{m: m, bytes: int64(len(m.Data)), ahead: !b.senders.empty(), carried: true})
 	switch {
-	case d.verdict == wait, d.verdict == keep && b.reserve(m) != 0:
+	case d.verdict == wait, d.verdict == hold && b.reserve(m) != 0:
 		d.verdict = refuse
 	}
 	return d

@@ -80,7 +80,7 @@ func (m *Message) refund(l Ledger) {
 // is on the books as such.
 func (h *Handle) footprint() int64 {
 	var n int64
-	s := h.seen()
+	s := h.state()
 	if h.msg != nil && h.msg != s.leased {
 		n = int64(len(h.msg.Data)) + messageCost
 		if s.pinned != nil {
@@ -115,7 +115,7 @@ func (b *Mailbox) charge(h *Handle) syscall.Errno {
 // opened h may not keep more, m stays on its sender's books, and counts as held, until h
 // has been read on or closed. So it does no more than to be received later.
 func (b *Mailbox) retain(h *Handle, m *Message) {
-	if h.msg == nil || h.msg == h.seen().leased {
+	if h.msg == nil || h.msg == h.state().leased {
 		return
 	}
 	n := h.footprint() - h.booked
@@ -142,7 +142,7 @@ func (b *Mailbox) pin(h *Handle, m *Message) {
 		m.extra = new(extra)
 	}
 	m.extra.pins++
-	s := h.kept()
+	s := h.ensureState()
 	s.pinned, s.pinnedAs = m, h.msg
 	b.pinned.n++
 	b.pinned.bytes += int64(len(m.Data))
@@ -150,7 +150,7 @@ func (b *Mailbox) pin(h *Handle, m *Message) {
 
 // unpin ends a pin of h whose message h does not read any more.
 func (b *Mailbox) unpin(h *Handle) {
-	s := h.seen()
+	s := h.state()
 	m := s.pinned
 	if m == nil || h.msg == s.pinnedAs {
 		return
@@ -176,7 +176,7 @@ func (b *Mailbox) relax(now Time, done *Finished) {
 // abolish ends all that h keeps.
 func (b *Mailbox) abolish(h *Handle) {
 	h.msg = nil
-	if s := h.mail; s != nil {
+	if s := h.mailbox; s != nil {
 		s.receipt, s.inbox, s.entries = nil, nil, nil
 	}
 	b.book(h)
@@ -210,7 +210,7 @@ func (b *Mailbox) Booked() map[uint32]Cost {
 	}
 	counted := make(map[*Message]bool)
 	for _, h := range b.handles {
-		s := h.seen()
+		s := h.state()
 		message(s.begun)
 		message(s.leased)
 		if m := s.pinned; m != nil && m.extra.over && !counted[m] {

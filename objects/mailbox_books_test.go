@@ -171,7 +171,7 @@ func TestAReceiptKeepsNoMessage(t *testing.T) {
 	openFor(b, alice, h)
 	sendBy(b, h, "hello")
 	b.Submit(0, receive(reader(b)))
-	if c := k.users[alice]; c.Kept < 5000-HandleAllowance || c.Bytes != 0 || h.mail.last == nil {
+	if c := k.users[alice]; c.Kept < 5000-HandleAllowance || c.Bytes != 0 || h.mailbox.last == nil {
 		t.Errorf("%+v is booked for a receipt of 5000 bytes", c)
 	}
 	if err := k.balances(b); err != nil {

@@ -19,8 +19,8 @@ func (b *Mailbox) Check() error {
 		if m.rank != b.order.rank(m) || m.prev != nil && m.rank > m.prev.rank {
 			return fmt.Errorf("message %d of rank %d is out of order", m.Seq, m.rank)
 		}
-		if at := b.dies(m); b.ttl != Unbounded && at != 0 && (b.due == 0 || at < b.due) {
-			return fmt.Errorf("message %d expires at %d, unnoticed until %d", m.Seq, at, b.due)
+		if at := b.expiresAt(m); b.ttl != Unbounded && at != 0 && (b.nextExpiry == 0 || at < b.nextExpiry) {
+			return fmt.Errorf("message %d expires at %d, unnoticed until %d", m.Seq, at, b.nextExpiry)
 		}
 		if m.share != nil {
 			if shared++; m.share.owed == 0 {
@@ -87,8 +87,8 @@ func (b *Mailbox) checkStates() error {
 		check(s.message, offered)
 	}
 	for _, h := range b.handles {
-		check(h.seen().begun, begun)
-		check(h.seen().leased, leased)
+		check(h.state().begun, begun)
+		check(h.state().leased, leased)
 	}
 	if err == nil && in != b.in {
 		err = fmt.Errorf("there are %v messages in the states %v, counted %v", in, stateNames, b.in)
@@ -100,12 +100,12 @@ func (b *Mailbox) checkStates() error {
 func (b *Mailbox) checkHandles() error {
 	owed := make(map[*Message]int)
 	for _, h := range b.handles {
-		s := h.seen()
+		s := h.state()
 		if h.booked != h.footprint() {
 			return fmt.Errorf("an open file keeps %d bytes, and %d are booked", h.footprint(), h.booked)
 		}
-		if s.leased != nil && s.ends != 0 && (b.leaseDue == 0 || s.ends < b.leaseDue) {
-			return fmt.Errorf("a lease ends at %d, unnoticed until %d", s.ends, b.leaseDue)
+		if s.leased != nil && s.ends != 0 && (b.nextLeaseEnd == 0 || s.ends < b.nextLeaseEnd) {
+			return fmt.Errorf("a lease ends at %d, unnoticed until %d", s.ends, b.nextLeaseEnd)
 		}
 		for i, m := range s.inbox {
 			if owed[m]++; i > 0 && b.order.precedes(m, s.inbox[i-1]) {

@@ -36,7 +36,7 @@ func (f Framing) cut(data []byte) (n int, ends bool) {
 
 // Framed reports whether what is written through h may be part of a message.
 func (b *Mailbox) Framed(h *Handle) bool {
-	return b.framing != ByWrite || h.seen().begun != nil || h.seen().spoiled != 0
+	return b.framing != ByWrite || h.state().begun != nil || h.state().spoiled != 0
 }
 
 // next takes the next message off what r has left to send. A part that ends no message
@@ -45,7 +45,7 @@ func (b *Mailbox) Framed(h *Handle) bool {
 func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 	for len(r.rest) > 0 {
 		n, ends := r.framing.cut(r.rest)
-		m := r.Handle.seen().begun
+		m := r.Handle.state().begun
 		size := n
 		if m != nil {
 			size += len(m.Data)
@@ -54,7 +54,7 @@ func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 		case int64(size) > b.longest():
 			return syscall.EMSGSIZE
 		case m == nil && !ends && !b.mayBegin(r):
-			return b.wait(now, r)
+			return b.waitToBegin(now, r)
 		}
 		piece := r.rest[:n]
 		b.unbook(r, n)
@@ -91,7 +91,7 @@ func (b *Mailbox) setBegun(h *Handle, m *Message) {
 	if m != nil {
 		b.enter(m, begun)
 	}
-	h.kept().begun = m
+	h.ensureState().begun = m
 }
 
 // unbegin gives the handle of r back what it had begun of m.
@@ -118,7 +118,7 @@ func (b *Mailbox) unbegin(r *Request, m *Message) {
 func (b *Mailbox) spoils(r *Request, errno syscall.Errno) bool {
 	switch errno {
 	case syscall.EMSGSIZE, syscall.EDQUOT, syscall.ENOSPC:
-		return r.Handle != nil && r.N == 0 && (r.framing != ByWrite || r.begun > 0 || r.Handle.seen().begun != nil)
+		return r.Handle != nil && r.N == 0 && (r.framing != ByWrite || r.begun > 0 || r.Handle.state().begun != nil)
 	}
 	return false
 }
@@ -141,25 +141,25 @@ func (r *Request) leavesOff() bool {
 // spoil gives up what h has begun, because of errno. If the message goes on, what belongs
 // to it is refused from now on.
 func (b *Mailbox) spoil(h *Handle, errno syscall.Errno, goesOn bool) {
-	if m := h.seen().begun; m != nil {
+	if m := h.state().begun; m != nil {
 		b.setBegun(h, nil)
 		b.unsend(m)
 	}
 	if goesOn {
-		h.kept().spoiled = errno
+		h.ensureState().spoiled = errno
 	}
 }
 
 // skip takes what belongs to a spoiled message off what r has to send: nothing else is an
 // error. What follows it in the same write is sent as usual.
 func (b *Mailbox) skip(r *Request) syscall.Errno {
-	errno := r.Handle.seen().spoiled
+	errno := r.Handle.state().spoiled
 	if errno == 0 || len(r.rest) == 0 {
 		return 0
 	}
 	n, ends := r.framing.cut(r.rest)
 	if ends {
-		r.Handle.kept().spoiled = 0
+		r.Handle.ensureState().spoiled = 0
 	}
 	if n == len(r.rest) {
 		return errno
@@ -169,8 +169,8 @@ func (b *Mailbox) skip(r *Request) syscall.Errno {
 	return 0
 }
 
-// keepRest copies what a sender that waits has left behind its first message.
-func (b *Mailbox) keepRest(r *Request) syscall.Errno {
+// copyRest copies what a sender that waits has left behind its first message.
+func (b *Mailbox) copyRest(r *Request) syscall.Errno {
 	if len(r.rest) == 0 || r.units > 0 {
 		return 0
 	}
@@ -190,12 +190,12 @@ func (b *Mailbox) unbook(r *Request, n int) {
 	}
 }
 
-// wait makes r wait until it may begin a message.
-func (b *Mailbox) wait(now Time, r *Request) syscall.Errno {
+// waitToBegin makes r wait until it may begin a message.
+func (b *Mailbox) waitToBegin(now Time, r *Request) syscall.Errno {
 	if r.Nonblock || b.overflow == Fail {
 		return syscall.EAGAIN
 	}
-	if errno := b.keepRest(r); errno != 0 {
+	if errno := b.copyRest(r); errno != 0 {
 		return errno
 	}
 	since := now
@@ -219,7 +219,7 @@ func (b *Mailbox) mayBegin(r *Request) bool {
 }
 
 // begin lets those begin who may now.
-func (b *Mailbox) begin(now Time, done *Finished) {
+func (b *Mailbox) admitBeginners(now Time, done *Finished) {
 	for r := b.beginners.first; r != nil; r = b.beginners.first {
 		n, _ := r.framing.cut(r.rest)
 		switch {
@@ -238,7 +238,7 @@ func (b *Mailbox) begin(now Time, done *Finished) {
 // endBegun sends what h, which is closed, has begun, unless its writer was killed in the
 // middle of it. If there is no room for it by now, it waits for some by itself.
 func (b *Mailbox) endBegun(now Time, h *Handle, killed bool, done *Finished) {
-	m := h.seen().begun
+	m := h.state().begun
 	if m == nil {
 		return
 	}
@@ -251,7 +251,7 @@ func (b *Mailbox) endBegun(now Time, h *Handle, killed bool, done *Finished) {
 	switch d := b.admit(arrival{m: m, bytes: int64(len(m.Data)), ahead: !b.senders.empty()}); {
 	case d.verdict == wait:
 	case d.verdict == refuse, b.put(now, m, d, done) != 0: // full, which it was not when it was begun
-		b.hold(now, m, done)
+		b.store(now, m, done)
 		return
 	default:
 		return

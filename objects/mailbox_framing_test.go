@@ -41,9 +41,9 @@ func TestMessagesBeginInOrder(t *testing.T) {
 	b := mailbox(t, "capacity", "0", "framing", "close", "receivers", "broadcast")
 	topic := &Selector{By: ByTopic, Topic: "t"}
 	reader(b) // which all but topics wait for
-	other := &Handle{Reads: true, Only: topic}
+	other := &Handle{Reads: true, Filter: topic}
 	b.Submit(0, &Request{Op: Open, Handle: other})
-	labelled := &Handle{Writes: true, Only: topic}
+	labelled := &Handle{Writes: true, Filter: topic}
 	b.Submit(0, &Request{Op: Open, Handle: labelled})
 	first := sendBy(b, writer(b), "1")
 	closeHandle(b, b.handles[0], false) // nobody is left for what has no topic

@@ -140,7 +140,7 @@ var anything = Selector{By: ByUrgency + 1}
 // insert puts r, which is the last of its queue now, into its lane.
 func (x requestIndex) insert(r *Request) {
 	key := anything
-	if only := r.Handle.Only; only != nil {
+	if only := r.Handle.Filter; only != nil {
 		key = only.key()
 	}
 	lane := x[key]
@@ -172,7 +172,7 @@ func (q *queue) firstFor(m *Message) *Request {
 	if q.index == nil {
 		r := q.first
 		for range longWalk {
-			if r == nil || r.Handle.Only.admits(m) {
+			if r == nil || r.Handle.Filter.admits(m) {
 				return r
 			}
 			r = r.next

@@ -41,13 +41,13 @@ func TestIndexFindsWhatAWalkFinds(t *testing.T) {
 				label = &Selector{By: ByTopic, Topic: fmt.Sprint(rng.IntN(400))}
 			}
 			s := send(fmt.Sprint(step))
-			s.Handle.Only, s.Caller.Uid = label, uint32(rng.IntN(4))
+			s.Handle.Filter, s.Caller.Uid = label, uint32(rng.IntN(4))
 			switch rng.IntN(8) {
 			case 0, 1:
-				r := receive(&Handle{Reads: true, ReadOp: Receive, Only: label})
+				r := receive(&Handle{Reads: true, ReadOp: Receive, Filter: label})
 				b.Submit(0, r)
 			case 2:
-				r := receive(&Handle{Reads: true, ReadOp: Peek, Only: label})
+				r := receive(&Handle{Reads: true, ReadOp: Peek, Filter: label})
 				r.Op = Peek
 				b.Submit(0, r)
 			case 3:
@@ -74,7 +74,7 @@ func TestIndexFindsWhatAWalkFinds(t *testing.T) {
 			m := compose(s, s.Data)
 			for _, q := range []*queue{&b.receivers, &b.peekers} {
 				first := q.first
-				for first != nil && !first.Handle.Only.admits(m) {
+				for first != nil && !first.Handle.Filter.admits(m) {
 					first = first.next
 				}
 				if got := q.firstFor(m); got != first {
@@ -119,7 +119,7 @@ func BenchmarkSelectiveReceive(b *testing.B) {
 		o.Submit(0, &Request{Op: Send, Handle: sender, Data: data})
 	}
 	topic := &Selector{By: ByTopic, Topic: "x"}
-	labelled, selective := &Handle{Writes: true, WriteOp: Send, Only: topic}, &Handle{Reads: true, ReadOp: Receive, Only: topic}
+	labelled, selective := &Handle{Writes: true, WriteOp: Send, Filter: topic}, &Handle{Reads: true, ReadOp: Receive, Filter: topic}
 	o.Submit(0, &Request{Op: Open, Handle: labelled})
 	o.Submit(0, &Request{Op: Open, Handle: selective})
 	var s, r Request
@@ -135,11 +135,11 @@ func BenchmarkSelectiveReceive(b *testing.B) {
 func BenchmarkSendBesideSelectiveReceivers(b *testing.B) {
 	o, _, _ := benchmarkMailbox(b)
 	for i := range 10_000 {
-		h := &Handle{Reads: true, ReadOp: Receive, Only: &Selector{By: ByTopic, Topic: fmt.Sprint(i)}}
+		h := &Handle{Reads: true, ReadOp: Receive, Filter: &Selector{By: ByTopic, Topic: fmt.Sprint(i)}}
 		o.Submit(0, &Request{Op: Receive, Handle: h, Size: 4096})
 	}
 	topic := &Selector{By: ByTopic, Topic: "x"}
-	labelled, selective := &Handle{Writes: true, WriteOp: Send, Only: topic}, &Handle{Reads: true, ReadOp: Receive, Only: topic}
+	labelled, selective := &Handle{Writes: true, WriteOp: Send, Filter: topic}, &Handle{Reads: true, ReadOp: Receive, Filter: topic}
 	data := make([]byte, 64)
 	var s, r Request
 	for b.Loop() {

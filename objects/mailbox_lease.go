@@ -9,7 +9,7 @@ import (
 // ended before it had read all of the message; ESRCH: the process whose death would end
 // the lease has died.
 func (h *Handle) mayLease() syscall.Errno {
-	switch s := h.seen(); {
+	switch s := h.state(); {
 	case s.abandoned:
 		return syscall.ESRCH
 	case s.leased != nil:
@@ -43,7 +43,7 @@ func (b *Mailbox) lease(now Time, r *Request, m *Message) {
 	b.enter(m, leased)
 	m.own()
 	m.restore(b.ledger)
-	s := r.Handle.kept()
+	s := r.Handle.ensureState()
 	s.leased, s.ends, s.late = m, after(now, b.leaseTime), false
 	b.timeLease(r.Handle)
 }
@@ -54,10 +54,10 @@ func (b *Mailbox) timeLease(h *Handle) {
 		b.leases = byEnd()
 	}
 	b.leases.remove(h)
-	if ends := h.mail.ends; ends != 0 {
+	if ends := h.mailbox.ends; ends != 0 {
 		b.leases.add(ends, h)
 	}
-	b.leaseDue = b.nextLease()
+	b.nextLeaseEnd = b.nextLease()
 }
 
 // nextLease is when the next lease ends, 0 if none does.
@@ -68,10 +68,10 @@ func (b *Mailbox) nextLease() Time {
 
 // unlease ends the lease of h, without a consequence for its message.
 func (b *Mailbox) unlease(h *Handle) *Message {
-	m := h.mail.leased
+	m := h.mailbox.leased
 	b.leases.remove(h)
-	b.leaseDue = b.nextLease()
-	h.mail.leased, h.mail.ends = nil, 0
+	b.nextLeaseEnd = b.nextLease()
+	h.mailbox.leased, h.mailbox.ends = nil, 0
 	return m
 }
 
@@ -86,9 +86,9 @@ func (b *Mailbox) settle(now Time, r *Request) Finished {
 	default:
 		return failed(r, syscall.EINVAL)
 	}
-	if h.seen().leased == nil {
-		if h.seen().late {
-			h.mail.late = false
+	if h.state().leased == nil {
+		if h.state().late {
+			h.mailbox.late = false
 			return failed(r, syscall.ETIME)
 		}
 		return failed(r, syscall.ENOMSG)
@@ -103,7 +103,7 @@ func (b *Mailbox) settle(now Time, r *Request) Finished {
 	case "nack":
 		b.endLease(now, h, &done)
 	case "extend":
-		h.mail.ends = after(now, span)
+		h.mailbox.ends = after(now, span)
 		b.timeLease(h)
 	}
 	r.N = len(r.Data)
@@ -113,7 +113,7 @@ func (b *Mailbox) settle(now Time, r *Request) Finished {
 
 // endLease returns the message that h has on lease, if it has one.
 func (b *Mailbox) endLease(now Time, h *Handle, done *Finished) {
-	if h.seen().leased == nil {
+	if h.state().leased == nil {
 		return
 	}
 	m := b.unlease(h)
@@ -144,7 +144,7 @@ func (b *Mailbox) abandon(now Time, r *Request) Finished {
 			p = next
 		}
 		b.endLease(now, h, &done)
-		h.kept().abandoned = true
+		h.ensureState().abandoned = true
 	}
 	done.add(r)
 	return done
@@ -152,17 +152,17 @@ func (b *Mailbox) abandon(now Time, r *Request) Finished {
 
 // endLeases ends those whose time has come, and finds out which is the next.
 func (b *Mailbox) endLeases(now Time, done *Finished) {
-	if b.leaseDue == 0 || now < b.leaseDue {
+	if b.nextLeaseEnd == 0 || now < b.nextLeaseEnd {
 		return
 	}
 	for {
 		next, any := b.leases.first()
-		s := &noMail
+		s := &noMailboxState
 		if any {
-			s = next.what.mail
+			s = next.what.mailbox
 		}
 		if s.ends == 0 || now < s.ends {
-			b.leaseDue = s.ends
+			b.nextLeaseEnd = s.ends
 			return
 		}
 		s.late, s.torn = true, next.what.left()
@@ -170,9 +170,9 @@ func (b *Mailbox) endLeases(now Time, done *Finished) {
 	}
 }
 
-// Forward reports whether messages are to go to the dead letters, and what the mailbox
+// DeadLetters reports whether messages are to go to the dead letters, and what the mailbox
 // for those is called. The driver asks after each call, and has [Forward] move them.
-func (b *Mailbox) Forward() (to string, any bool) { return b.deadLetters, b.dead.n > 0 }
+func (b *Mailbox) DeadLetters() (to string, any bool) { return b.deadLetters, b.dead.n > 0 }
 
 // Forward moves what from has for the dead letters to to, which is nil if there is no such
 // mailbox. What to does not take, as a send that does not wait, goes back into from.

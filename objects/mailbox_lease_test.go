@@ -114,7 +114,7 @@ func TestDeadLetterThatIsRefusedComesBack(t *testing.T) {
 	for range 4 {
 		leaseFor(b, 0, h)
 		settle(b, 0, h, "nack")
-		if name, any := b.Forward(); any {
+		if name, any := b.DeadLetters(); any {
 			if name != "d" {
 				t.Errorf("forwards to %q; want d", name)
 			}

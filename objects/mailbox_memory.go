@@ -2,14 +2,14 @@ package objects
 
 import "syscall"
 
-// A parcel is what a segment that was sent whole is as a message: its memory, of which no
+// A segmentBody is what a segment that was sent whole is as a message: its memory, of which no
 // byte is copied. Its pages are booked on the sender for as long as it is there: while
 // the mailbox has the message, and then while a handle that took it may ask for its
 // bytes, which is until that handle reads on or is closed. A copy (Peek) does not keep
-// it: what is left to read of one is EIDRM when the parcel has gone.
+// it: what is left to read of one is EIDRM when the segmentBody has gone.
 //
-// A nil parcel stands for a message that is none.
-type parcel struct {
+// A nil segmentBody stands for a message that is none.
+type segmentBody struct {
 	storage  Storage // nil when it was freed or has moved on
 	size     int64   // bytes
 	reserved int64   // as the segment's
@@ -23,33 +23,33 @@ type parcel struct {
 	users  int  // who else needs it
 }
 
-func (p *parcel) length() int64 {
+func (p *segmentBody) length() int64 {
 	if p == nil {
 		return 0
 	}
 	return p.size
 }
 
-func (p *parcel) enqueue() {
+func (p *segmentBody) enqueue() {
 	if p != nil {
 		p.queued = true
 	}
 }
 
-func (p *parcel) dequeue() {
+func (p *segmentBody) dequeue() {
 	if p != nil {
 		p.queued = false
 		p.settle()
 	}
 }
 
-func (p *parcel) hold() {
+func (p *segmentBody) hold() {
 	if p != nil {
 		p.users++
 	}
 }
 
-func (p *parcel) letGo() {
+func (p *segmentBody) unref() {
 	if p != nil {
 		p.users--
 		p.settle()
@@ -57,7 +57,7 @@ func (p *parcel) letGo() {
 }
 
 // settle frees the memory unless somebody needs it.
-func (p *parcel) settle() {
+func (p *segmentBody) settle() {
 	if p.queued || p.users > 0 || p.storage == nil {
 		return
 	}
@@ -143,7 +143,7 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 		to.unsend(m)
 		return arrived, errno
 	}
-	m.extra = &extra{memory: &parcel{
+	m.extra = &extra{memory: &segmentBody{
 		size: g.memory.Size(), reserved: g.reserved, seals: g.seals,
 		storage: g.memory.Move(c.Uid),
 		ledger:  g.ledger, owner: c.Uid, booked: g.booked,
@@ -188,7 +188,7 @@ func ReceiveSegment(now Time, from *Mailbox, seq uint64, g *Segment) (Finished, 
 }
 
 // unpack makes what is in p the memory of g.
-func (g *Segment) unpack(p *parcel) syscall.Errno {
+func (g *Segment) unpack(p *segmentBody) syscall.Errno {
 	if errno := p.ledger.Move(p.owner, Cost{Bytes: p.booked}, g.owner, Cost{Bytes: p.booked}); errno != 0 {
 		return errno
 	}

@@ -10,7 +10,7 @@ func TestTransferKeepsTheSenderAndIsBookedOnce(t *testing.T) {
 	from, to := NewMailbox(&l), NewMailbox(&l)
 	s := send("hello")
 	s.Caller = Caller{Pid: 7, Uid: 8, Gid: 9}
-	s.Handle.Only = &Selector{By: ByTopic, Topic: "t"}
+	s.Handle.Filter = &Selector{By: ByTopic, Topic: "t"}
 	from.Submit(5, s)
 	to.Submit(6, send("before"))
 	left, arrived, errno := Transfer(9, from, to, 1)
@@ -88,7 +88,7 @@ func TestNumberingInStepsFindsWhatComesAndGoesMeanwhile(t *testing.T) {
 	b := mailbox(t, "capacity", "max", "order", "priority")
 	put := func(priority uint8) uint64 {
 		s := send("m")
-		s.Handle.Only = &Selector{By: ByPriority, Priority: priority}
+		s.Handle.Filter = &Selector{By: ByPriority, Priority: priority}
 		b.Submit(0, s)
 		return uint64(b.Held().Messages)
 	}

@@ -496,7 +496,7 @@ func newComparison(t testing.TB) *comparison {
 		{Selector{By: BySender, Sender: 1}, label{want: "from", uid: 1}},
 		{Selector{By: ByUrgency}, label{want: "urgent"}},
 	} {
-		c.add(&Handle{Reads: true, Writes: e.want != "from", EOF: true, Only: &e.only}, e.label)
+		c.add(&Handle{Reads: true, Writes: e.want != "from", EOF: true, Filter: &e.only}, e.label)
 	}
 	c.add(&Handle{Reads: true, Writes: true, Seekable: true, EOF: true, Render: framed}, label{})
 	c.modelHandles[len(c.handles)-1].framed = true
@@ -769,10 +769,10 @@ func (c *comparison) step(choose func(n int) int) {
 		if choose(2) == 0 {
 			c.setPolicy("max_message", pick("1", "4", "80", "max"))
 		} else if !slices.ContainsFunc(c.outstanding, func(r *Request) bool { return r.Handle == c.handles[h] }) {
-			flags, only, render := *c.modelHandles[h], c.handles[h].Only, c.handles[h].Render
+			flags, only, render := *c.modelHandles[h], c.handles[h].Filter, c.handles[h].Render
 			c.submit(Close, h, false, "", 0, 0)
 			c.handles[h].Reads, c.handles[h].Writes, c.handles[h].EOF, c.handles[h].Seekable = flags.reads, flags.writes, flags.eof, flags.seekable
-			c.handles[h].Only, c.handles[h].Render = only, render
+			c.handles[h].Filter, c.handles[h].Render = only, render
 			*c.modelHandles[h] = modelHandle{reads: flags.reads, writes: flags.writes, eof: flags.eof, seekable: flags.seekable, only: flags.only, framed: flags.framed}
 			c.real.Submit(c.now, &Request{Op: Open, Handle: c.handles[h]})
 		}

@@ -85,11 +85,11 @@ var mailboxPolicies = policies[*Mailbox]{
 			span, ok := ParseSpan(value)
 			if ok {
 				b.ttl = span
-				b.due = 0
+				b.nextExpiry = 0
 				if span != Unbounded {
 					b.held.age()
 					if oldest, any := b.held.ages.first(); any {
-						b.watch(oldest.what)
+						b.noteExpiry(oldest.what)
 					}
 				}
 			}

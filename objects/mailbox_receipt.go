@@ -25,7 +25,7 @@ func (f Fate) String() string { return fateNames[f] }
 // before.
 func (b *Mailbox) expectReceipt(m *Message) {
 	if m.wants() != nil {
-		s := m.wants().kept()
+		s := m.wants().ensureState()
 		s.last, s.pending, s.receipt = m.extra, true, nil
 		b.book(m.wants())
 	}
@@ -33,8 +33,8 @@ func (b *Mailbox) expectReceipt(m *Message) {
 
 // addToReceipt adds to the receipt of m what has become of it, and by whose doing.
 func (b *Mailbox) addToReceipt(now Time, m *Message, fate Fate, by Caller, done *Finished) {
-	if h := m.wants(); h != nil && h.seen().last == m.extra && h.mail.pending {
-		h.mail.receipt = append(h.mail.receipt, h.mail.receipts(fate, by, now)...)
+	if h := m.wants(); h != nil && h.state().last == m.extra && h.mailbox.pending {
+		h.mailbox.receipt = append(h.mailbox.receipt, h.mailbox.receipts(fate, by, now)...)
 		b.book(h)
 		b.completeReceipt(m, done)
 	}
@@ -43,10 +43,10 @@ func (b *Mailbox) addToReceipt(now Time, m *Message, fate Fate, by Caller, done 
 // completeReceipt completes the receipt of m if nobody else is to get that.
 func (b *Mailbox) completeReceipt(m *Message, done *Finished) {
 	h := m.wants()
-	if h == nil || h.seen().last != m.extra || !h.mail.pending || m.share != nil && m.share.owed > 0 {
+	if h == nil || h.state().last != m.extra || !h.mailbox.pending || m.share != nil && m.share.owed > 0 {
 		return
 	}
-	h.mail.pending = false
+	h.mailbox.pending = false
 	for r := b.awaiting.first; r != nil; {
 		next := r.next
 		if r.Handle == h {
@@ -60,8 +60,8 @@ func (b *Mailbox) completeReceipt(m *Message, done *Finished) {
 
 // resetReceipt takes back that m was received, as long as nobody has read it.
 func (b *Mailbox) resetReceipt(m *Message) {
-	if h := m.wants(); h != nil && h.seen().last == m.extra {
-		h.mail.pending, h.mail.receipt = true, nil
+	if h := m.wants(); h != nil && h.state().last == m.extra {
+		h.mailbox.pending, h.mailbox.receipt = true, nil
 		b.book(h)
 	}
 }
@@ -71,7 +71,7 @@ func (b *Mailbox) resetReceipt(m *Message) {
 func (b *Mailbox) receiptFor(now Time, r *Request) Finished {
 	switch h := r.Handle; {
 	case b.resume(r):
-	case !h.seen().pending:
+	case !h.state().pending:
 		b.tell(r)
 	case r.Nonblock:
 		return failed(r, syscall.EAGAIN)
@@ -85,12 +85,12 @@ func (b *Mailbox) receiptFor(now Time, r *Request) Finished {
 // tell answers r with the receipt that its handle has.
 func (b *Mailbox) tell(r *Request) {
 	h := r.Handle
-	s := h.seen()
+	s := h.state()
 	if s.receipt == nil {
 		r.Data = nil
 		return
 	}
-	h.begin(r, &Message{Data: s.receipt})
+	h.startReading(r, &Message{Data: s.receipt})
 	s.last, s.receipt = nil, nil
 	b.book(h)
 }

@@ -9,16 +9,16 @@ func (b *Mailbox) receiverFor(m *Message) *Request { return b.receivers.firstFor
 func (b *Mailbox) show(m *Message, done *Finished) {
 	for p := b.peekers.firstFor(m); p != nil; p = b.peekers.firstFor(m) {
 		b.peekers.remove(p)
-		b.look(p, m)
+		b.copyTo(p, m)
 		done.add(p)
 	}
 }
 
-// look finishes the peek r with a copy of m. EDQUOT, ENOSPC: its file would keep more than it
+// copyTo finishes the peek r with a copy of m. EDQUOT, ENOSPC: its file would keep more than it
 // may; a larger buffer, which takes all of m, keeps none.
-func (b *Mailbox) look(r *Request, m *Message) {
+func (b *Mailbox) copyTo(r *Request, m *Message) {
 	h := r.Handle
-	h.begin(r, m)
+	h.startReading(r, m)
 	if errno := b.charge(h); errno != 0 {
 		r.Data, r.Errno = nil, errno
 		h.msg, h.end, h.read = nil, false, 0
@@ -43,8 +43,8 @@ func (b *Mailbox) deliver(now Time, r *Request, m *Message, done *Finished) {
 // fill gives the receive r the first bytes of m.
 func (b *Mailbox) fill(now Time, r *Request, m *Message) {
 	b.taken = now
-	r.message, r.took = m, true
-	r.Handle.begin(r, m)
+	r.message, r.consumed = m, true
+	r.Handle.startReading(r, m)
 }
 
 // answer finishes the receive r, which has its bytes.
@@ -83,14 +83,14 @@ func (b *Mailbox) receive(now Time, r *Request) Finished {
 	}
 	if r.Op == Lease {
 		if errno := r.Handle.mayLease(); errno != 0 {
-			r.Handle.kept().torn = false
+			r.Handle.ensureState().torn = false
 			return failed(r, errno)
 		}
 	}
 	var done Finished
 	if m := b.heldFor(r.Handle); m != nil {
 		if m.share != nil {
-			b.give(now, r, m, &done)
+			b.deliverShare(now, r, m, &done)
 		} else {
 			b.held.remove(m)
 			b.deliver(now, r, m, &done)
@@ -107,7 +107,7 @@ func (b *Mailbox) receive(now Time, r *Request) Finished {
 		return failed(r, syscall.EAGAIN)
 	}
 	b.receivers.push(now, r)
-	b.begin(now, &done)
+	b.admitBeginners(now, &done)
 	return done
 }
 
@@ -129,13 +129,13 @@ func (b *Mailbox) meet(now Time, r *Request, done *Finished) bool {
 // heldFor is the held message that the next receive through h would take, nil if there
 // is none.
 func (b *Mailbox) heldFor(h *Handle) *Message {
-	inbox := h.seen().inbox
+	inbox := h.state().inbox
 	var m *Message
 	switch {
 	case b.shared == 0:
-		m = b.held.find(h.Only)
+		m = b.held.find(h.Filter)
 	case b.shared < b.held.n:
-		for m = b.held.first; m != nil && (m.share != nil || !h.Only.admits(m)); m = m.next {
+		for m = b.held.first; m != nil && (m.share != nil || !h.Filter.admits(m)); m = m.next {
 		}
 	}
 	if len(inbox) > 0 && (m == nil || b.order.precedes(inbox[0], m)) {
@@ -147,7 +147,7 @@ func (b *Mailbox) heldFor(h *Handle) *Message {
 // senderFor returns the parked sender whose message comes next of those that h may have,
 // nil if there is none. What is broadcast is not for whoever comes first.
 func (b *Mailbox) senderFor(h *Handle) *Request {
-	looks, only := h.ReadOp == Peek, h.Only
+	looks, only := h.ReadOp == Peek, h.Filter
 	if b.receiving == Broadcast && !looks {
 		return nil
 	}
@@ -171,7 +171,7 @@ func (b *Mailbox) senderFor(h *Handle) *Request {
 func (b *Mailbox) nextFor(h *Handle) *Message {
 	var m *Message
 	if h.ReadOp == Peek {
-		m = b.held.find(h.Only)
+		m = b.held.find(h.Filter)
 	} else {
 		m = b.heldFor(h)
 	}
@@ -189,7 +189,7 @@ func (b *Mailbox) peek(now Time, r *Request) Finished {
 		return one(r)
 	}
 	if m := b.nextFor(r.Handle); m != nil {
-		b.look(r, m)
+		b.copyTo(r, m)
 		return one(r)
 	}
 	if r.Nonblock {

@@ -86,7 +86,7 @@ func (o Order) precedes(x, y *Message) bool {
 func (b *Mailbox) subscribers(m *Message) func(yield func(*Handle) bool) {
 	return func(yield func(*Handle) bool) {
 		for _, h := range b.handles {
-			if h.receives() && h.Only.admits(m) && !yield(h) {
+			if h.receives() && h.Filter.admits(m) && !yield(h) {
 				return
 			}
 		}
@@ -109,9 +109,9 @@ func (b *Mailbox) distribute(now Time, m *Message, s *share, done *Finished) {
 	}
 	for p := b.receivers.first; p != nil; {
 		before, next := p.prev, p.next
-		if inbox := p.Handle.seen().inbox; len(inbox) > 0 && inbox[0] == m {
+		if inbox := p.Handle.state().inbox; len(inbox) > 0 && inbox[0] == m {
 			b.receivers.remove(p)
-			b.give(now, p, m, done) // and the rest of it to others on the same handle
+			b.deliverShare(now, p, m, done) // and the rest of it to others on the same handle
 			if next = b.receivers.first; before != nil {
 				next = before.next
 			}
@@ -123,7 +123,7 @@ func (b *Mailbox) distribute(now Time, m *Message, s *share, done *Finished) {
 // enqueue adds m to what h is owed.
 func (b *Mailbox) enqueue(h *Handle, m *Message) {
 	b.makeRoom(h, false)
-	s := h.mail
+	s := h.mailbox
 	i := len(s.inbox)
 	for i > 0 && b.order.precedes(m, s.inbox[i-1]) {
 		i--
@@ -134,15 +134,15 @@ func (b *Mailbox) enqueue(h *Handle, m *Message) {
 
 // dequeue takes m out of what h is owed.
 func (h *Handle) dequeue(m *Message) {
-	switch i := slices.Index(h.mail.inbox, m); i {
+	switch i := slices.Index(h.mailbox.inbox, m); i {
 	case 0:
-		h.mail.inbox[0] = nil
-		h.mail.inbox = h.mail.inbox[1:]
+		h.mailbox.inbox[0] = nil
+		h.mailbox.inbox = h.mailbox.inbox[1:]
 	default:
-		h.mail.inbox = slices.Delete(h.mail.inbox, i, i+1)
+		h.mailbox.inbox = slices.Delete(h.mailbox.inbox, i, i+1)
 	}
 	m.share.owed--
-	switch s := h.mail; {
+	switch s := h.mailbox; {
 	case len(s.inbox) > 0:
 	case cap(s.entries) > fewEntries:
 		s.inbox, s.entries = nil, nil
@@ -158,7 +158,7 @@ const fewEntries = 64
 // makeRoom makes room for an entry more in the inbox of h. It is on the books of who opened
 // h. EDQUOT, ENOSPC: there it may not be, if asked for.
 func (b *Mailbox) makeRoom(h *Handle, ask bool) syscall.Errno {
-	s := h.kept()
+	s := h.ensureState()
 	was, size := s.entries, cap(s.entries)
 	switch {
 	case len(s.inbox) < cap(s.inbox):
@@ -195,7 +195,7 @@ func (b *Mailbox) reserve(m *Message) syscall.Errno {
 }
 
 // give finishes the receive r with the broadcast m, which it is owed.
-func (b *Mailbox) give(now Time, r *Request, m *Message, done *Finished) {
+func (b *Mailbox) deliverShare(now Time, r *Request, m *Message, done *Finished) {
 	b.accept(now, m)
 	r.Handle.dequeue(m)
 	m.share.got++
@@ -203,13 +203,13 @@ func (b *Mailbox) give(now Time, r *Request, m *Message, done *Finished) {
 	b.retain(r.Handle, m)
 	b.recordFate(now, m, Received, r.principal(), done)
 	b.answer(r, done)
-	b.settled(now, m, done)
+	b.endShare(now, m, done)
 	b.book(r.Handle)
 }
 
-// settled ends the broadcast m if nobody is to get it any more. If nobody has, as everyone
+// endShare ends the broadcast m if nobody is to get it any more. If nobody has, as everyone
 // it was for has left, it was dropped.
-func (b *Mailbox) settled(now Time, m *Message, done *Finished) {
+func (b *Mailbox) endShare(now Time, m *Message, done *Finished) {
 	s := m.share
 	if s.owed > 0 {
 		return
@@ -253,7 +253,7 @@ func (b *Mailbox) revoke(m *Message) {
 		return
 	}
 	for _, h := range b.handles {
-		if slices.Contains(h.seen().inbox, m) {
+		if slices.Contains(h.state().inbox, m) {
 			h.dequeue(m)
 			b.book(h)
 		}
@@ -262,7 +262,7 @@ func (b *Mailbox) revoke(m *Message) {
 }
 
 // forsake is revoke for m that was held.
-func (b *Mailbox) forsake(m *Message) {
+func (b *Mailbox) revokeHeld(m *Message) {
 	if m.share != nil {
 		b.shared--
 		b.revoke(m)
@@ -270,18 +270,18 @@ func (b *Mailbox) forsake(m *Message) {
 }
 
 // leave ends what h is owed.
-func (b *Mailbox) leave(now Time, h *Handle, done *Finished) {
-	for _, m := range h.seen().inbox {
+func (b *Mailbox) unsubscribe(now Time, h *Handle, done *Finished) {
+	for _, m := range h.state().inbox {
 		m.share.owed--
-		b.settled(now, m, done)
+		b.endShare(now, m, done)
 	}
-	if h.mail != nil {
-		h.mail.inbox, h.mail.entries = nil, nil
+	if h.mailbox != nil {
+		h.mailbox.inbox, h.mailbox.entries = nil, nil
 	}
 }
 
 // owe gives the broadcast m back to the handle of r, who did not get it after all.
-func (b *Mailbox) owe(now Time, r *Request, m *Message, done *Finished) {
+func (b *Mailbox) returnShare(now Time, r *Request, m *Message, done *Finished) {
 	h := r.Handle
 	m.share.got--
 	if m.share.gone || !slices.Contains(b.handles, h) {
@@ -297,7 +297,7 @@ func (b *Mailbox) owe(now Time, r *Request, m *Message, done *Finished) {
 	for p := b.receivers.first; p != nil; p = p.next {
 		if p.Handle == h {
 			b.receivers.remove(p)
-			b.give(now, p, m, done)
+			b.deliverShare(now, p, m, done)
 			return
 		}
 	}
@@ -321,7 +321,7 @@ func (b *Mailbox) rematch(now Time, done *Finished) {
 func (b *Mailbox) reorder() {
 	b.held.reorder(b.order)
 	for _, h := range b.handles {
-		slices.SortStableFunc(h.seen().inbox, func(x, y *Message) int {
+		slices.SortStableFunc(h.state().inbox, func(x, y *Message) int {
 			switch {
 			case b.order.precedes(x, y):
 				return -1

@@ -53,7 +53,7 @@ func TestBroadcastReachesEveryoneWhoWasThere(t *testing.T) {
 	b := NewMailbox(&booked)
 	b.SetPolicy(0, "receivers", "broadcast")
 	first, second := reader(b), reader(b)
-	topic := &Handle{Reads: true, Only: &Selector{By: ByTopic, Topic: "t"}}
+	topic := &Handle{Reads: true, Filter: &Selector{By: ByTopic, Topic: "t"}}
 	b.Submit(0, &Request{Op: Open, Handle: topic})
 	sendBy(b, writer(b), "1")
 	late := reader(b)

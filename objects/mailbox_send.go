@@ -8,10 +8,10 @@ import (
 // compose makes the message that r sends, with data that it borrows.
 func compose(r *Request, data []byte) *Message {
 	m := &Message{Data: data, Sender: r.principal(), borrowed: true}
-	if only := r.Handle.Only; only != nil {
+	if only := r.Handle.Filter; only != nil {
 		only.label(m)
 	}
-	if s := r.Handle.seen(); s.receipts != nil {
+	if s := r.Handle.state(); s.receipts != nil {
 		if s.wish == nil {
 			s.wish = &wish{r.Handle}
 		}
@@ -31,7 +31,7 @@ func (b *Mailbox) send(now Time, r *Request) Finished {
 			return failed(r, errno)
 		}
 		b.advance(now, r, &done)
-		b.begin(now, &done) // what r has ended makes room beside it
+		b.admitBeginners(now, &done) // what r has ended makes room beside it
 		return done
 	case int64(len(r.Data)) > b.longest():
 		// mq_send(3): EMSGSIZE, longer than mq_msgsize.
@@ -74,7 +74,7 @@ func (b *Mailbox) advance(now Time, r *Request, done *Finished) {
 		}
 		switch {
 		case errno != 0 && r.Handle == nil:
-			b.keep(now, r, done)
+			b.storeOrphan(now, r, done)
 			return
 		case errno != 0:
 			b.end(r, errno, done)
@@ -110,9 +110,9 @@ func (b *Mailbox) end(r *Request, errno syscall.Errno, done *Finished) {
 	}
 }
 
-// keep holds the message of s, whose file is closed, though there is no room: it cannot
+// storeOrphan stores the message of s, whose file is closed, though there is no room: it cannot
 // wait, and nobody is left who could be told.
-func (b *Mailbox) keep(now Time, s *Request, done *Finished) {
+func (b *Mailbox) storeOrphan(now Time, s *Request, done *Finished) {
 	m := s.message
 	s.message = nil
 	s.on.remove(s)
@@ -120,7 +120,7 @@ func (b *Mailbox) keep(now Time, s *Request, done *Finished) {
 		b.put(now, m, decision{verdict: discard}, done)
 		return
 	}
-	b.hold(now, m, done)
+	b.store(now, m, done)
 }
 
 // withdraw takes back what r has not sent yet.
@@ -149,7 +149,7 @@ func (b *Mailbox) park(now Time, r *Request, done *Finished) {
 	errno := syscall.EAGAIN
 	if !r.Nonblock {
 		if errno = r.message.charge(b.ledger); errno == 0 {
-			errno = b.keepRest(r)
+			errno = b.copyRest(r)
 		}
 	}
 	if errno != 0 {
@@ -185,7 +185,7 @@ func (b *Mailbox) put(now Time, m *Message, d decision, done *Finished) syscall.
 		b.accept(now, m)
 		b.show(m, done)
 		b.deliver(now, d.receiver, m, done)
-	case keep:
+	case hold:
 		if m.share == nil {
 			if errno := b.reserve(m); errno != 0 {
 				return errno
@@ -195,7 +195,7 @@ func (b *Mailbox) put(now Time, m *Message, d decision, done *Finished) syscall.
 			return errno
 		}
 		b.evict(now, d.evict, done)
-		b.hold(now, m, done)
+		b.store(now, m, done)
 	case discard:
 		nobody := b.receiving == Broadcast && m.share == nil && !b.anyoneFor(m)
 		b.accept(now, m)
@@ -247,12 +247,12 @@ func (b *Mailbox) chargeInstead(m *Message, evicted int) syscall.Errno {
 }
 
 // hold keeps m, which is on the books, until somebody takes it.
-func (b *Mailbox) hold(now Time, m *Message, done *Finished) {
+func (b *Mailbox) store(now Time, m *Message, done *Finished) {
 	b.accept(now, m)
 	m.own()
 	b.enter(m, held)
 	b.held.push(m, b.order.rank(m))
-	b.watch(m)
+	b.noteExpiry(m)
 	b.show(m, done)
 	switch {
 	case m.share != nil:
@@ -270,13 +270,13 @@ func (b *Mailbox) restore(m *Message) {
 	b.enter(m, held)
 	m.restore(b.ledger)
 	b.held.putBack(m, b.order.rank(m))
-	b.watch(m)
+	b.noteExpiry(m)
 }
 
 // returned makes m, which somebody had taken, available again, unless it has expired.
 func (b *Mailbox) returned(now Time, m *Message, done *Finished) {
-	if at := b.dies(m); at != 0 && at <= now {
-		b.lapse(now, m, done)
+	if at := b.expiresAt(m); at != 0 && at <= now {
+		b.retire(now, m, Expired, Caller{}, done)
 		return
 	}
 	if receiver := b.receiverFor(m); receiver != nil {
@@ -310,7 +310,7 @@ func (b *Mailbox) drop(now Time, m *Message, done *Finished) {
 
 func (b *Mailbox) dropAll(now Time, l *messageList, done *Finished) {
 	for m := l.pop(); m != nil; m = l.pop() {
-		b.forsake(m)
+		b.revokeHeld(m)
 		b.drop(now, m, done)
 	}
 }
@@ -318,7 +318,7 @@ func (b *Mailbox) dropAll(now Time, l *messageList, done *Finished) {
 // release takes m out of what is held.
 func (b *Mailbox) release(m *Message) {
 	b.held.remove(m)
-	b.forsake(m)
+	b.revokeHeld(m)
 }
 
 // pump admits parked senders, in order, until one has to wait.
@@ -329,7 +329,7 @@ func (b *Mailbox) pump(now Time, done *Finished) {
 		case n > b.longest() && s.message.share == nil:
 			// A limit was lowered below what waits; it could wait for ever.
 			if s.Handle == nil {
-				b.keep(now, s, done)
+				b.storeOrphan(now, s, done)
 			} else {
 				b.end(s, syscall.EMSGSIZE, done)
 			}
@@ -339,5 +339,5 @@ func (b *Mailbox) pump(now Time, done *Finished) {
 			b.advance(now, s, done)
 		}
 	}
-	b.begin(now, done)
+	b.admitBeginners(now, done)
 }

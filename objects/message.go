@@ -44,14 +44,14 @@ type Message struct {
 
 // extra is what few messages have.
 type extra struct {
-	memory *parcel // of a segment that was sent whole
-	wish   *wish   // whoever wants a receipt of it
-	pins   int     // open files that keep it at its sender's expense
-	over   bool    // and nobody else does
-	writer *Caller // who wrote it for its sender, nil if that was the sender
+	memory *segmentBody // of a segment that was sent whole
+	wish   *wish        // whoever wants a receipt of it
+	pins   int          // open files that keep it at its sender's expense
+	over   bool         // and nobody else does
+	writer *Caller      // who wrote it for its sender, nil if that was the sender
 }
 
-func (m *Message) memory() *parcel {
+func (m *Message) memory() *segmentBody {
 	if m.extra == nil {
 		return nil
 	}

@@ -89,7 +89,7 @@ func (p *Pipe) Submit(now Time, r *Request) Finished {
 	if r.Op == Send || r.Op == Receive {
 		return p.oob.Submit(now, r)
 	}
-	r.Errno, r.N, r.Buffer, r.message, r.took, r.spans = 0, 0, nil, nil, false, nil
+	r.Errno, r.N, r.Buffer, r.message, r.consumed, r.spans = 0, 0, nil, nil, false, nil
 	if p.destroyed && r.Op != Close {
 		return failed(r, syscall.EIDRM)
 	}
@@ -131,15 +131,15 @@ func (p *Pipe) open(now Time, r *Request) Finished {
 	if connect && r.Nonblock && h.Writes && !h.Reads && p.openReaders == 0 {
 		return failed(r, syscall.ENXIO)
 	}
-	h.early = r.Op == Open
-	h.met = met
+	h.awaitsPeer = r.Op == Open
+	h.peerGeneration = met
 	if p.openWriters == 0 {
-		h.met = p.writerOpens
+		h.peerGeneration = p.writerOpens
 	}
 	if !h.Reads {
-		h.met = met
+		h.peerGeneration = met
 		if p.openReaders == 0 {
-			h.met = p.readerOpens
+			h.peerGeneration = p.readerOpens
 		}
 	}
 	var done Finished
@@ -167,21 +167,21 @@ func (p *Pipe) open(now Time, r *Request) Finished {
 	return done
 }
 
-// met is the value of Handle.met when the other end was there at open.
+// met is the value of Handle.peerGeneration when the other end was there at open.
 const met = -1
 
 // awaits reports whether h still waits for the first partner after an open that could
 // not do so itself.
 func (p *Pipe) awaits(h *Handle) bool {
-	return h != nil && h.early && p.unmet(h)
+	return h != nil && h.awaitsPeer && p.unmet(h)
 }
 
 // unmet reports whether nobody has opened the other end since h was opened alone.
 func (p *Pipe) unmet(h *Handle) bool {
 	if h.Reads {
-		return h.met == p.writerOpens
+		return h.peerGeneration == p.writerOpens
 	}
-	return h.met == p.readerOpens
+	return h.peerGeneration == p.readerOpens
 }
 
 // ended reports whether a read of h on the empty pipe gets end of file.
@@ -236,7 +236,7 @@ func (p *Pipe) settle(now Time, done *Finished) {
 	for w := p.writers.first; w != nil; {
 		next := w.next
 		if p.broken(w.Handle) {
-			p.quit(w, syscall.EPIPE)
+			p.finishWrite(w, syscall.EPIPE)
 			w.Broken = true
 			done.add(w)
 		}
@@ -440,7 +440,7 @@ func (p *Pipe) shrink(c *chunk, n int) {
 
 // deliver gives data, which is in b, to the read r.
 func (p *Pipe) deliver(now Time, r *Request, data []byte, b Buffer) {
-	r.Data, r.Buffer, r.took, r.spans = data, b, len(data) > 0, nil
+	r.Data, r.Buffer, r.consumed, r.spans = data, b, len(data) > 0, nil
 	p.received += int64(len(data))
 	p.taken = now
 }
@@ -467,7 +467,7 @@ func (p *Pipe) read(now Time, r *Request) Finished {
 		}
 	case c.mark && !r.More:
 		p.remove(c)
-		p.hear(r.Handle)
+		p.markEOF(r.Handle)
 	case !c.mark:
 		p.deliverNext(now, r)
 		if p.overlaps(len(r.Data)) {
@@ -568,7 +568,7 @@ func (p *Pipe) pump(now Time, done *Finished) {
 			w.N += int(w.units)
 			p.cut(w)
 		}
-		p.quit(w, syscall.EAGAIN)
+		p.finishWrite(w, syscall.EAGAIN)
 		done.add(w)
 		if p.overflow == DropOldest {
 			p.lapse(p.held - p.capacity)
@@ -592,9 +592,9 @@ func (p *Pipe) cut(w *Request) {
 	p.shrink(c, n)
 }
 
-// quit ends the parked write w: with what it has written, or with errno if that is
+// finishWrite ends the parked write w: with what it has written, or with errno if that is
 // nothing. pipe(7), write(2): a partial write succeeds.
-func (p *Pipe) quit(w *Request, errno syscall.Errno) {
+func (p *Pipe) finishWrite(w *Request, errno syscall.Errno) {
 	p.cut(w)
 	p.writers.remove(w)
 	w.chunk = nil
@@ -621,7 +621,7 @@ func (p *Pipe) hangup(now Time, r *Request) Finished {
 		p.openers.drain(&done, 0) // to read that end of file
 	}
 	if !mark {
-		p.hear(nil)
+		p.markEOF(nil)
 		for reader := p.readers.pop(); reader != nil; reader = p.readers.pop() {
 			reader.Data = nil
 			reader.Handle.end = false
@@ -632,8 +632,8 @@ func (p *Pipe) hangup(now Time, r *Request) Finished {
 	return done
 }
 
-// hear lets every open reader but h, which has read it, see an end of file.
-func (p *Pipe) hear(h *Handle) {
+// markEOF lets every open reader but h, which has read it, see an end of file.
+func (p *Pipe) markEOF(h *Handle) {
 	for _, end := range p.ends {
 		end.end = end != h
 	}
@@ -659,7 +659,7 @@ func (p *Pipe) Cancel(now Time, r *Request, cause syscall.Errno) Finished {
 	case r.Op == Send || r.Op == Receive:
 		return p.oob.Cancel(now, r, cause)
 	case r.on == &p.writers:
-		p.quit(r, cause)
+		p.finishWrite(r, cause)
 		done.add(r)
 		p.pump(now, &done)
 	case r.on == &p.openers:
@@ -682,10 +682,10 @@ func (p *Pipe) Return(now Time, r *Request) Finished {
 	switch {
 	case r.Op == Send || r.Op == Receive:
 		return p.oob.Return(now, r)
-	case !r.took || p.destroyed:
+	case !r.consumed || p.destroyed:
 		return done
 	}
-	r.took = false
+	r.consumed = false
 	spans := r.spans
 	if spans == nil {
 		spans = []span{{r.from, len(r.Data)}}

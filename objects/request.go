@@ -106,9 +106,9 @@ type Request struct {
 	// process also gets SIGPIPE, whether it has written something or not.
 	Broken bool
 
-	took    bool    // a finished receive that took message off the queue, or a wait that took units
-	framing Framing // that cuts rest: a change takes effect with the next write
-	begun   uint32  // the bytes of message that had been there before the Send
+	consumed bool    // a finished receive that took message off the queue, or a wait that took units
+	framing  Framing // that cuts rest: a change takes effect with the next write
+	begun    uint32  // the bytes of message that had been there before the Send
 
 	// Since is when the request was parked.
 	Since Time

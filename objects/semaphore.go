@@ -73,7 +73,7 @@ func ParseUnits(text []byte) (n int64, ok bool) {
 
 // Submit implements Object.
 func (s *Semaphore) Submit(now Time, r *Request) Finished {
-	r.Errno, r.N, r.message, r.took = 0, 0, nil, false
+	r.Errno, r.N, r.message, r.consumed = 0, 0, nil, false
 	if s.destroyed && r.Op != Close && r.Op != Release {
 		return failed(r, syscall.EIDRM)
 	}
@@ -165,12 +165,12 @@ func (s *Semaphore) grant(now Time, r *Request) {
 		return
 	}
 	s.tookUnits += r.units
-	r.took = true
+	r.consumed = true
 	if r.reads() {
 		m := &Message{}
 		m.Data = append(strconv.AppendInt(m.inline[:0], s.value, 10), '\n')
 		r.message = m
-		r.Handle.begin(r, m)
+		r.Handle.startReading(r, m)
 		if r.Handle.Writes {
 			// A descriptor that is there for P and V is read again and again.
 			r.Handle.end = false
@@ -243,10 +243,10 @@ func (s *Semaphore) Cancel(now Time, r *Request, cause syscall.Errno) Finished {
 // Return implements Object: the units that r took are there again.
 func (s *Semaphore) Return(now Time, r *Request) Finished {
 	var done Finished
-	if !r.took || s.destroyed {
+	if !r.consumed || s.destroyed {
 		return done
 	}
-	r.took = false
+	r.consumed = false
 	r.Handle.forget(r.message)
 	s.value += r.units
 	s.tookUnits -= r.units
@@ -278,7 +278,7 @@ func (s *Semaphore) Ready(h *Handle) Events {
 	}
 	free := s.waiting.empty() && s.value > 0
 	var e Events
-	if h.Reads && (h.ReadOp != Wait || free || h.due()) {
+	if h.Reads && (h.ReadOp != Wait || free || h.readable()) {
 		e |= In
 	}
 	if h.Writes && (h.WriteOp != Wait || free) {

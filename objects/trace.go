@@ -94,7 +94,7 @@ func (rd *traceReader) answer(r *Request) bool {
 	if len(rd.pending) == 0 {
 		rd.pending = nil
 	}
-	rd.handle.begin(r, m)
+	rd.handle.startReading(r, m)
 	return true
 }
 
@@ -175,7 +175,7 @@ func (t *Trace) Ready(h *Handle) Events {
 		return In | Err | Hup
 	}
 	i := t.reader(h)
-	if i >= 0 && (h.due() || len(t.readers[i].pending) > 0 || t.readers[i].lost > 0) {
+	if i >= 0 && (h.readable() || len(t.readers[i].pending) > 0 || t.readers[i].lost > 0) {
 		return In
 	}
 	return 0

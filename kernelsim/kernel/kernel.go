@@ -272,7 +272,7 @@ func (n *Node) hasLetters() bool {
 	if n.mailbox == nil {
 		return false
 	}
-	_, any := n.mailbox.Forward()
+	_, any := n.mailbox.DeadLetters()
 	return any
 }
 
@@ -283,7 +283,7 @@ func (k *Kernel) forward(n *Node) {
 	to := n.forwarding
 	n.forwarding = nil
 	if to == nil {
-		name, _ := n.mailbox.Forward()
+		name, _ := n.mailbox.DeadLetters()
 		i := slices.IndexFunc(k.nodes, func(to *Node) bool { return to.Name == name && to.mailbox != nil && to != n })
 		if to = n; i >= 0 {
 			to = k.nodes[i]

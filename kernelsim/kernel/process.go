@@ -228,7 +228,7 @@ func (p *Process) newFile(n *Node, m Mode) *File {
 	f := &File{Node: n, Handle: &objects.Handle{
 		Reads: m.ReadOp != 0, Writes: m.WriteOp != 0,
 		ReadOp: m.ReadOp, WriteOp: m.WriteOp,
-		EOF: m.EOF, Seekable: m.Seekable, Only: m.Only,
+		EOF: m.EOF, Seekable: m.Seekable, Filter: m.Only,
 		Process: p.Pid(),
 	}}
 	if m.ReadOp == objects.Receipt {
@@ -295,7 +295,7 @@ func (p *Process) Submit(f *File, r *objects.Request) syscall.Errno {
 // SubmitWithin is Submit that gives up with ETIMEDOUT (mq_timedreceive(3)) after d,
 // if d is not 0.
 func (p *Process) SubmitWithin(d objects.Time, f *File, r *objects.Request) syscall.Errno {
-	c := &call{name: r.Op.String() + " " + f.Node.Name + LabelOf(f.Handle.Only).String(), node: f.Node}
+	c := &call{name: r.Op.String() + " " + f.Node.Name + LabelOf(f.Handle.Filter).String(), node: f.Node}
 	c.run = func(p *Process) {
 		k := p.kernel
 		r.Caller, r.Handle, r.Tag = p.caller, f.Handle, p

@@ -77,7 +77,7 @@ var leftOut = map[field]bool{
 // something comes due, a timer knows. Any other time counts from now, unless it is 0.
 var past = map[field]bool{
 	{"Message", "Sent"}: true, {"letter", "at"}: true, // see walk.message
-	{"Mailbox", "changed"}: true, {"Mailbox", "taken"}: true, {"Mailbox", "due"}: true, {"Mailbox", "leaseDue"}: true,
+	{"Mailbox", "changed"}: true, {"Mailbox", "taken"}: true, {"Mailbox", "nextExpiry"}: true, {"Mailbox", "nextLeaseEnd"}: true,
 	{"Pipe", "changed"}: true, {"Pipe", "taken"}: true,
 	{"Segment", "changed"}: true, {"Segment", "taken"}: true, {"FileLock", "Since"}: true,
 	{"Semaphore", "changed"}: true, {"Semaphore", "taken"}: true, {"Owner", "Since"}: true,

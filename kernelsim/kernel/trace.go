@@ -42,7 +42,7 @@ func (e Event) String() string {
 		b.WriteString(" " + e.Node.Name)
 	}
 	if e.Request != nil {
-		b.WriteString(LabelOf(e.Request.Handle.Only).String())
+		b.WriteString(LabelOf(e.Request.Handle.Filter).String())
 	}
 	if e.Text != "" {
 		b.WriteString(" " + e.Text)

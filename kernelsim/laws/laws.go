@@ -284,11 +284,11 @@ func together(first, later *objects.Request, done []*objects.Request) bool {
 		return a == b // of a message of its own
 	}
 	if first.Op == objects.Send {
-		return a.Only == b.Only && !slices.ContainsFunc(done, func(d *objects.Request) bool {
-			return d.Op == objects.Receive && d.Handle.Only != nil // who wanted just that
+		return a.Filter == b.Filter && !slices.ContainsFunc(done, func(d *objects.Request) bool {
+			return d.Op == objects.Receive && d.Handle.Filter != nil // who wanted just that
 		})
 	}
-	return a.Only == nil || b.Only != nil && *a.Only == *b.Only
+	return a.Filter == nil || b.Filter != nil && *a.Filter == *b.Filter
 }
 
 // overtakes checks that r, which finished at once, did not pass somebody who waits on.

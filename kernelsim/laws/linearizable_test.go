@@ -201,7 +201,7 @@ func mailboxCheck(order string, labelled bool) check {
 						return nil
 					}
 					in := mailboxInput{op: r.Op, text: string(r.Data), uid: r.Caller.Uid, order: order}
-					if only := r.Handle.Only; only != nil && r.Op != objects.Flush {
+					if only := r.Handle.Filter; only != nil && r.Op != objects.Flush {
 						in.only, in.selected = *only, true
 					}
 					return in
@@ -238,8 +238,8 @@ type (
 
 func (o blindObject) Submit(now objects.Time, r *objects.Request) objects.Finished {
 	if r.Op == objects.Receive {
-		defer func(h *objects.Handle, only *objects.Selector) { h.Only = only }(r.Handle, r.Handle.Only)
-		r.Handle.Only = nil
+		defer func(h *objects.Handle, only *objects.Selector) { h.Filter = only }(r.Handle, r.Handle.Filter)
+		r.Handle.Filter = nil
 	}
 	return o.Object.Submit(now, r)
 }

@@ -54,8 +54,8 @@ type letter struct {
 // letterOf is what the send r sends.
 func letterOf(r *objects.Request, text string) letter {
 	l := letter{text: text, from: r.Caller.Uid}
-	if r.Handle != nil && r.Handle.Only != nil {
-		l.label = *r.Handle.Only
+	if r.Handle != nil && r.Handle.Filter != nil {
+		l.label = *r.Handle.Filter
 	}
 	return l
 }
@@ -245,7 +245,7 @@ func (x *account) given(d *objects.Request) (*letter, error) {
 	}
 	for _, m := range places {
 		switch {
-		case m.gone, !m.is(d.Handle.Only), !isPeek && !m.share.mayGet(d.Handle),
+		case m.gone, !m.is(d.Handle.Filter), !isPeek && !m.share.mayGet(d.Handle),
 			x.dueNow(m) && (slices.Contains(x.held, m) || slices.Contains(x.back, m)):
 		case begins(d, m.text):
 			if isPeek || x.receivable(m) {

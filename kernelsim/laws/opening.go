@@ -29,7 +29,7 @@ func (x *account) opens() error {
 	}
 	h := x.r.Handle
 	o := opening{
-		handle: h, process: h.Process, only: h.Only,
+		handle: h, process: h.Process, only: h.Filter,
 		receives: h.Reads && h.ReadOp != objects.Peek && h.ReadOp != objects.Receipt,
 		leases:   h.ReadOp == objects.Lease,
 		writes:   h.Writes,

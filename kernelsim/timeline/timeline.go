@@ -87,7 +87,7 @@ func describe(e kernel.Event) string {
 		if r.Op == objects.Settle {
 			verb, arg = kernel.Settlement(r.Data)
 		}
-		arg += kernel.LabelOf(r.Handle.Only).String()
+		arg += kernel.LabelOf(r.Handle.Filter).String()
 	}
 	object := ""
 	if e.Node != nil {
