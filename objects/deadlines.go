@@ -95,20 +95,3 @@ func (d *deadlines[T]) swap(i, j int) int {
 	*d.place(d.all[i].what) = int32(i + 1)
 	return j
 }
-
-// byAge are messages by the time they were sent, which is the order in which they expire
-// whatever the time to live.
-func byAge() *deadlines[*Message] {
-	return &deadlines[*Message]{
-		place:  func(m *Message) *int32 { return &m.age },
-		before: func(x, y *Message) bool { return x.Seq < y.Seq },
-	}
-}
-
-// byEnd are the handles that have leases which end, by when those do.
-func byEnd() *deadlines[*Handle] {
-	return &deadlines[*Handle]{
-		place:  func(h *Handle) *int32 { return &h.mailbox.place },
-		before: func(x, y *Handle) bool { return x.mailbox.leased.Seq < y.mailbox.leased.Seq },
-	}
-}

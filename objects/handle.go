@@ -108,7 +108,7 @@ func (h *Handle) startReading(r *Request, m *Message) {
 	if r.Op == Receive || r.Op == Lease {
 		memory = m.memory()
 	}
-	memory.hold()
+	memory.ref()
 	m.peeked = m.peeked || r.Op == Peek
 	h.unref()
 	if memory != nil {

@@ -34,20 +34,28 @@ func init() {
 // where a send waits for its receiver; a number bounds what is held; Unbounded
 // never makes a sender wait.
 //
-// If a receiver is parked, nothing that it may take is held or offered by a parked
-// sender: nothing at all, unless its endpoint selects (Handle.Filter). If a sender is
-// parked, the message of the first one, the oldest not yet admitted, does not fit. A
-// message for which a receiver waits is handed to it at once, whether there is room or
-// not, and whoever waits with others.
+// If a receiver is parked, no message that it may take is held, or offered by a parked
+// sender. If a sender is parked, admit has its message wait: see [Mailbox.admit]. A message
+// for which a receiver waits is handed over at once, whether there is room or not, and also
+// past other senders.
 //
-// A message may also be memory, a segment that was sent whole: see SendSegment. It is one
-// of capacity, but to maxMessage and capacityBytes, which bound what is copied in, it is
-// as an empty one.
+// A message may be a segment that was sent whole: see SendSegment. It counts as one message
+// of capacity and as no bytes of max_message and capacity_bytes, which bound what is copied.
 //
-// The files are named after their part of it: mailbox_send.go, mailbox_receive.go,
-// mailbox_framing.go (what of the bytes written is a message), mailbox_receivers.go (who
-// receives it), mailbox_lease.go, mailbox_receipt.go, mailbox_messages.go (messages by
-// number), mailbox_memory.go, mailbox_policy.go.
+// A message goes through these stages, each of which is a file:
+//
+//	framing   cut what is written into messages; a begun one stays with its file
+//	admit     decide: hand over, hold, wait, refuse, discard
+//	store     do as admit says, and hold messages until somebody takes them
+//	dispatch  bring receivers and messages together, and let in senders who wait
+//	receive   give a message to the receiver who takes it
+//	lease     or leave it with the receiver until he acknowledges it
+//	retire    refund, count, tell the sender
+//
+// Where a message is meanwhile is its state: mailbox_state.go. The requests of senders are
+// in mailbox_send.go. The other files: mailbox_receivers.go (who may open), _broadcast
+// (subscribers), _index (who selects), _expiry, _receipt, _memory (segments), _messages (by
+// number), _books, _policy, _check.
 type Mailbox struct {
 	ledger Ledger
 

@@ -2,13 +2,12 @@ package objects
 
 import "syscall"
 
-// A segmentBody is what a segment that was sent whole is as a message: its memory, of which no
-// byte is copied. Its pages are booked on the sender for as long as it is there: while
-// the mailbox has the message, and then while a handle that took it may ask for its
-// bytes, which is until that handle reads on or is closed. A copy (Peek) does not keep
-// it: what is left to read of one is EIDRM when the segmentBody has gone.
+// A segmentBody is the memory of a segment that was sent whole as one message: no byte is
+// copied. Its pages are booked on the sender as long as they are there: while the mailbox
+// has the message, and then until the handle that took it reads on or is closed. A peek does
+// not keep the memory: the rest of a message that was peeked at is EIDRM when it has gone.
 //
-// A nil segmentBody stands for a message that is none.
+// The methods may be called on nil, which is the body of all other messages.
 type segmentBody struct {
 	storage  Storage // nil when it was freed or has moved on
 	size     int64   // bytes
@@ -30,6 +29,7 @@ func (p *segmentBody) length() int64 {
 	return p.size
 }
 
+// enqueue marks the message as one that a mailbox has, dequeue as one that it has not.
 func (p *segmentBody) enqueue() {
 	if p != nil {
 		p.queued = true
@@ -39,11 +39,12 @@ func (p *segmentBody) enqueue() {
 func (p *segmentBody) dequeue() {
 	if p != nil {
 		p.queued = false
-		p.settle()
+		p.freeUnused()
 	}
 }
 
-func (p *segmentBody) hold() {
+// ref keeps the memory for one more handle, until unref.
+func (p *segmentBody) ref() {
 	if p != nil {
 		p.users++
 	}
@@ -52,12 +53,12 @@ func (p *segmentBody) hold() {
 func (p *segmentBody) unref() {
 	if p != nil {
 		p.users--
-		p.settle()
+		p.freeUnused()
 	}
 }
 
-// settle frees the memory unless somebody needs it.
-func (p *segmentBody) settle() {
+// freeUnused frees the memory unless somebody needs it.
+func (p *segmentBody) freeUnused() {
 	if p.queued || p.users > 0 || p.storage == nil {
 		return
 	}

@@ -40,7 +40,8 @@ func (b *Mailbox) addToReceipt(now Time, m *Message, fate Fate, by Caller, done 
 	}
 }
 
-// completeReceipt completes the receipt of m if nobody else is to get that.
+// completeReceipt completes the receipt of m when no subscriber is to receive it any more,
+// and answers who waits for it.
 func (b *Mailbox) completeReceipt(m *Message, done *Finished) {
 	h := m.wants()
 	if h == nil || h.state().last != m.extra || !h.mailbox.pending || m.share != nil && m.share.owed > 0 {
@@ -58,7 +59,8 @@ func (b *Mailbox) completeReceipt(m *Message, done *Finished) {
 	}
 }
 
-// resetReceipt takes back that m was received, as long as nobody has read it.
+// resetReceipt empties the receipt of m, which was not received after all, unless it has
+// been read.
 func (b *Mailbox) resetReceipt(m *Message) {
 	if h := m.wants(); h != nil && h.state().last == m.extra {
 		h.mailbox.pending, h.mailbox.receipt = true, nil

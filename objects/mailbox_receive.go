@@ -2,18 +2,6 @@ package objects
 
 import "syscall"
 
-// receiverFor returns the first parked receiver that may take m, nil if there is none.
-func (b *Mailbox) receiverFor(m *Message) *Request { return b.receivers.firstFor(m) }
-
-// show gives every parked peek that waits for m, which has come, its copy.
-func (b *Mailbox) show(m *Message, done *Finished) {
-	for p := b.peekers.firstFor(m); p != nil; p = b.peekers.firstFor(m) {
-		b.peekers.remove(p)
-		b.copyTo(p, m)
-		done.add(p)
-	}
-}
-
 // copyTo finishes the peek r with a copy of m. EDQUOT, ENOSPC: its file would keep more than it
 // may; a larger buffer, which takes all of m, keeps none.
 func (b *Mailbox) copyTo(r *Request, m *Message) {
@@ -109,79 +97,6 @@ func (b *Mailbox) receive(now Time, r *Request) Finished {
 	b.receivers.push(now, r)
 	b.admitBeginners(now, &done)
 	return done
-}
-
-// meet finishes the receive r, which is not parked, with the message of a parked sender.
-// It reports false if there is none for it.
-func (b *Mailbox) meet(now Time, r *Request, done *Finished) bool {
-	s := b.senderFor(r.Handle)
-	if s == nil {
-		return false
-	}
-	m := s.message
-	b.accept(now, m)
-	b.deliver(now, r, m, done)
-	b.passed(s)
-	b.advance(now, s, done)
-	return true
-}
-
-// heldFor is the held message that the next receive through h would take, nil if there
-// is none.
-func (b *Mailbox) heldFor(h *Handle) *Message {
-	inbox := h.state().inbox
-	var m *Message
-	switch {
-	case b.shared == 0:
-		m = b.held.find(h.Filter)
-	case b.shared < b.held.n:
-		for m = b.held.first; m != nil && (m.share != nil || !h.Filter.admits(m)); m = m.next {
-		}
-	}
-	if len(inbox) > 0 && (m == nil || b.order.precedes(inbox[0], m)) {
-		return inbox[0]
-	}
-	return m
-}
-
-// senderFor returns the parked sender whose message comes next of those that h may have,
-// nil if there is none. What is broadcast is not for whoever comes first.
-func (b *Mailbox) senderFor(h *Handle) *Request {
-	looks, only := h.ReadOp == Peek, h.Filter
-	if b.receiving == Broadcast && !looks {
-		return nil
-	}
-	var next *Request
-	for s := b.senders.first; s != nil; s = s.next {
-		if s.message.share != nil && !looks || !only.admits(s.message) {
-			continue
-		}
-		if only == nil && b.order == FIFO {
-			return s
-		}
-		if next == nil || b.order.rank(s.message) > b.order.rank(next.message) {
-			next = s
-		}
-	}
-	return next
-}
-
-// nextFor is the message that the next receive, or peek, through h would get, nil if
-// there is none.
-func (b *Mailbox) nextFor(h *Handle) *Message {
-	var m *Message
-	if h.ReadOp == Peek {
-		m = b.held.find(h.Filter)
-	} else {
-		m = b.heldFor(h)
-	}
-	if m != nil {
-		return m
-	}
-	if s := b.senderFor(h); s != nil {
-		return s.message
-	}
-	return nil
 }
 
 func (b *Mailbox) peek(now Time, r *Request) Finished {

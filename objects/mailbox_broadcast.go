@@ -1,0 +1,262 @@
+package objects
+
+import (
+	"slices"
+	"syscall"
+)
+
+// A share is what a message that was broadcast has: how many subscribers have received it
+// and how many have not. Each of these has it in his inbox.
+type share struct {
+	owed  int      // subscribers who have not received it
+	got   int      // those who have
+	held  bool     // the mailbox holds it until all have
+	offer *Request // or this sender waits until all have; nil if the mailbox holds it
+	gone  bool     // it was taken out of the inboxes: dropped, expired or moved
+}
+
+// subscribers yields the open files that receive m if it is broadcast now.
+func (b *Mailbox) subscribers(m *Message) func(yield func(*Handle) bool) {
+	return func(yield func(*Handle) bool) {
+		for _, h := range b.handles {
+			if h.receives() && h.Filter.admits(m) && !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+// anyoneFor reports whether somebody would get m if it were broadcast now.
+func (b *Mailbox) anyoneFor(m *Message) bool {
+	for range b.subscribers(m) {
+		return true
+	}
+	return false
+}
+
+// precedes reports whether x is received before y. A message without a number comes last.
+func (o Order) precedes(x, y *Message) bool {
+	if rx, ry := o.rank(x), o.rank(y); rx != ry {
+		return rx > ry
+	}
+	return x.Seq-1 < y.Seq-1
+}
+
+// distribute puts m into the inboxes of its subscribers. Those who wait receive it at once.
+func (b *Mailbox) distribute(now Time, m *Message, s *share, done *Finished) {
+	m.share = s
+	for h := range b.subscribers(m) {
+		b.enqueue(h, m)
+	}
+	for p := b.receivers.first; p != nil; {
+		before, next := p.prev, p.next
+		if inbox := p.Handle.state().inbox; len(inbox) > 0 && inbox[0] == m {
+			b.receivers.remove(p)
+			b.deliverShare(now, p, m, done) // others who wait on this handle get the rest
+			if next = b.receivers.first; before != nil {
+				next = before.next
+			}
+		}
+		p = next
+	}
+}
+
+// reserve makes room for m in the inboxes of its subscribers, if it is to be broadcast.
+func (b *Mailbox) reserve(m *Message) syscall.Errno {
+	if b.receiving != Broadcast {
+		return 0
+	}
+	for h := range b.subscribers(m) {
+		if errno := b.makeRoom(h, true); errno != 0 {
+			return errno
+		}
+	}
+	return 0
+}
+
+// makeRoom makes room for one more entry in the inbox of h, on the books of the user who
+// opened h. If ask is set, it respects the limits: EDQUOT, ENOSPC.
+func (b *Mailbox) makeRoom(h *Handle, ask bool) syscall.Errno {
+	s := h.ensureState()
+	was, size := s.entries, cap(s.entries)
+	switch {
+	case len(s.inbox) < cap(s.inbox):
+		return 0
+	case 2*len(s.inbox) <= size: // there is room in front
+		n := copy(was[:size], s.inbox)
+		clear(was[n:size])
+		s.inbox = was[:n]
+		return 0
+	}
+	s.entries = make([]*Message, 0, max(8, 2*size))
+	if ask {
+		if errno := b.charge(h); errno != 0 {
+			s.entries = was
+			return errno
+		}
+	}
+	s.inbox = append(s.entries, s.inbox...)
+	b.book(h)
+	return 0
+}
+
+// fewEntries is how many entries an empty inbox keeps memory for: 512 bytes, half of the
+// HandleAllowance.
+const fewEntries = 64
+
+// enqueue adds m to the inbox of h.
+func (b *Mailbox) enqueue(h *Handle, m *Message) {
+	b.makeRoom(h, false)
+	s := h.mailbox
+	i := len(s.inbox)
+	for i > 0 && b.order.precedes(m, s.inbox[i-1]) {
+		i--
+	}
+	s.inbox = slices.Insert(s.inbox, i, m)
+	m.share.owed++
+}
+
+// dequeue takes m out of the inbox of h.
+func (h *Handle) dequeue(m *Message) {
+	switch i := slices.Index(h.mailbox.inbox, m); i {
+	case 0:
+		h.mailbox.inbox[0] = nil
+		h.mailbox.inbox = h.mailbox.inbox[1:]
+	default:
+		h.mailbox.inbox = slices.Delete(h.mailbox.inbox, i, i+1)
+	}
+	m.share.owed--
+	switch s := h.mailbox; {
+	case len(s.inbox) > 0:
+	case cap(s.entries) > fewEntries:
+		s.inbox, s.entries = nil, nil
+	default:
+		s.inbox = s.entries[:0]
+	}
+}
+
+// deliverShare finishes the receive r with the broadcast m, which is in its inbox.
+func (b *Mailbox) deliverShare(now Time, r *Request, m *Message, done *Finished) {
+	b.accept(now, m)
+	r.Handle.dequeue(m)
+	m.share.got++
+	b.fill(now, r, m)
+	b.retain(r.Handle, m)
+	b.recordFate(now, m, Received, r.principal(), done)
+	b.answer(r, done)
+	b.endShare(now, m, done)
+	b.book(r.Handle)
+}
+
+// endShare retires the broadcast m when it is in no inbox any more. It counts as dropped if
+// all of its subscribers have left without receiving it.
+func (b *Mailbox) endShare(now Time, m *Message, done *Finished) {
+	s := m.share
+	if s.owed > 0 {
+		return
+	}
+	sender := s.offer
+	s.offer = nil
+	if s.held {
+		s.held = false
+		b.held.remove(m)
+		b.shared--
+	}
+	if s.got > 0 {
+		b.retire(now, m, shared, Caller{}, done)
+	} else {
+		b.accept(now, m)
+		b.drop(now, m, done)
+	}
+	if sender != nil {
+		b.passed(sender)
+		b.advance(now, sender, done)
+	}
+}
+
+// offer broadcasts the message of s, the first sender who waits, if there is no buffer: s
+// waits until all subscribers have received it. It reports whether s waits for it no more.
+func (b *Mailbox) offer(now Time, s *Request, done *Finished) bool {
+	m := s.message
+	switch {
+	case b.receiving != Broadcast || b.overflow != Block || m.share != nil:
+	case !b.anyoneFor(m):
+		b.advance(now, s, done)
+	case b.rendezvous() && b.held.n == 0:
+		b.distribute(now, m, &share{offer: s}, done)
+	}
+	return s.message != m
+}
+
+// revoke takes the broadcast m out of all inboxes.
+func (b *Mailbox) revoke(m *Message) {
+	if m.share == nil {
+		return
+	}
+	for _, h := range b.handles {
+		if slices.Contains(h.state().inbox, m) {
+			h.dequeue(m)
+			b.book(h)
+		}
+	}
+	m.share.gone, m.share.held, m.share.offer = true, false, nil
+}
+
+// revokeHeld is revoke for a message that was held.
+func (b *Mailbox) revokeHeld(m *Message) {
+	if m.share != nil {
+		b.shared--
+		b.revoke(m)
+	}
+}
+
+// unsubscribe empties the inbox of h, which is closed.
+func (b *Mailbox) unsubscribe(now Time, h *Handle, done *Finished) {
+	for _, m := range h.state().inbox {
+		m.share.owed--
+		b.endShare(now, m, done)
+	}
+	if h.mailbox != nil {
+		h.mailbox.inbox, h.mailbox.entries = nil, nil
+	}
+}
+
+// returnShare puts the broadcast m back into the inbox of r's handle: the process of r is
+// gone. Others who wait on that handle receive it.
+func (b *Mailbox) returnShare(now Time, r *Request, m *Message, done *Finished) {
+	h := r.Handle
+	m.share.got--
+	if m.share.gone || !slices.Contains(b.handles, h) {
+		return
+	}
+	if m.share.owed == 0 {
+		m.share.held = true
+		b.shared++
+		b.enter(m, fresh)
+		b.restore(m)
+	}
+	b.enqueue(h, m)
+	for p := b.receivers.first; p != nil; p = p.next {
+		if p.Handle == h {
+			b.receivers.remove(p)
+			b.deliverShare(now, p, m, done)
+			return
+		}
+	}
+}
+
+// reorder sorts what is held, and the inboxes, by the mailbox's order.
+func (b *Mailbox) reorder() {
+	b.held.reorder(b.order)
+	for _, h := range b.handles {
+		slices.SortStableFunc(h.state().inbox, func(x, y *Message) int {
+			switch {
+			case b.order.precedes(x, y):
+				return -1
+			case b.order.precedes(y, x):
+				return 1
+			}
+			return 0
+		})
+	}
+}
