@@ -203,7 +203,7 @@ func (x *account) isBack(m *letter) bool {
 
 // checkLeases compares the leases with what the mailbox says of them.
 func (l *mailboxLaws) checkLeases(m *monitor) error {
-	if _, any := m.node.Mailbox().Forward(); any != (len(l.dead) > 0) {
+	if _, any := m.node.Mailbox().DeadLetters(); any != (len(l.dead) > 0) {
 		return fmt.Errorf("dead letters are to go on: %t; there are %d", any, len(l.dead))
 	}
 	counters := m.node.Object.Stat()
