@@ -52,7 +52,17 @@ func TestErrorsNameLineAndColumn(t *testing.T) {
 		{"unknown object", "process p:\n    send box 1\n", `x:2:10: unknown object "box"`},
 		{"wrong operation", "semaphore s\nprocess p:\n  receive s\n", "x:3:3: a semaphore cannot receive"},
 		{"unknown variable", "process p:\n  print x\n", `x:2:9: unknown variable "x"`},
-		{"no colon", "process p\n  yield\n", `x:1:10: expected daemon, immune, uid=N or a colon, found the end of the line`},
+		{"no colon", "process p\n  yield\n", "x:1:10: missing colon: expected one at the end of the line"},
+		{"no colon after a condition", "process p:\n  if 1 == 1\n    yield\n", "x:2:12: missing colon: expected one at the end of the line"},
+		{"no colon after else", "process p:\n  if 1 == 1:\n    yield\n  else\n    yield\n", "x:4:7: missing colon"},
+		{"no colon after repeat", "process p:\n  repeat 3\n    yield\n", "x:2:11: missing colon"},
+		{"something for a colon", "process p:\n  forever 3:\n    yield\n", `x:2:11: expected a colon at the end of the line, found "3"`},
+		{"no time and a time", "mailbox a\nprocess p:\n  receive a within 5ms nonblock\n", `x:3:24: "nonblock" cannot be said as well: expected one of within and nonblock, once`},
+		{"a time and no time", "mailbox a\nprocess p:\n  receive a nonblock within 5ms\n", `x:3:22: "within" cannot be said as well`},
+		{"twice", "mailbox a\nprocess p:\n  receive a nonblock nonblock\n", `x:3:22: "nonblock" cannot be said as well`},
+		{"exchanged letters", "mailbox a\nprocess p:\n  sned a 1\n", `x:3:3: unknown statement "sned": did you mean send?`},
+		{"unknown statement", "process p:\n  fly\n", `x:2:3: unknown statement "fly": expected NAME = VALUE, or one of ack, `},
+		{"more than a statement", "process p:\n  yield 3\n", `x:2:9: expected the end of the line, found "3"`},
 		{"no block", "process p:\nprocess q:\n  yield\n", "x:1:11: expected an indented block"},
 		{"odd indentation", "process p:\n    yield\n  yield\n", "x:3:3: the indentation fits no line above"},
 		{"open quote", "mailbox a\nprocess p:\n  send a \"x\n", "x:3:10: the text has no closing quote"},
@@ -118,6 +128,24 @@ func TestEveryWrongLineIsReportedOnce(t *testing.T) {
 	for i := range want {
 		if !strings.HasPrefix(got[i], want[i]) {
 			t.Errorf("error %q; want it to begin %q", got[i], want[i])
+		}
+	}
+}
+
+// A block is not held against the scenario whose line is wrong.
+func TestOneMistakeIsOneLine(t *testing.T) {
+	for _, source := range []string{
+		"process p\n  yield\n  yield\n",
+		"process p:\n  if 1 = 2:\n    yield\n    yield\n  else:\n    yield\n  yield\n",
+		"process p:\n  repeat 3\n    yield\n  yield\n",
+		"process $p:\n  yield\n  yield\n",
+		"process p * many:\n  yield\n    yield\n",
+		"process p:\n  wihle 1 == 1:\n    yield\n      yield\n  yield\n",
+		"mailbox a\n  mailbox b\nprocess p:\n  yield\n",
+	} {
+		_, err := scenario.Parse("x", []byte(source))
+		if err == nil || strings.Count(err.Error(), "\n") > 0 {
+			t.Errorf("%q: errors\n%v\nwant one", source, err)
 		}
 	}
 }

@@ -152,7 +152,9 @@ func (p *parser) operation(s *statement, v verb) {
 		}
 	}
 	for {
-		switch {
+		switch t := p.peek(); {
+		case t.kind == word && (t.text == "within" || t.text == "nonblock") && (s.nonblock || s.within > 0):
+			p.fail(t.column, "%s cannot be said as well: expected one of within and nonblock, once", t)
 		case p.accept("within"):
 			s.within = p.span()
 		case p.accept("nonblock"):

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,7 +64,7 @@ type parser struct {
 	s       *Scenario
 	process *processDecl
 	loops   int
-	errs    []error
+	errs    []*SyntaxError
 }
 
 // Parse reads a scenario. The error lists every line that is wrong, as SyntaxErrors.
@@ -83,9 +84,21 @@ func Parse(file string, source []byte) (*Scenario, error) {
 		p.errs = append(p.errs, &SyntaxError{file, 1, 1, "a scenario needs a process"})
 	}
 	if len(p.errs) > 0 {
-		return nil, errors.Join(slices.CompactFunc(p.errs, func(a, b error) bool { return a.Error() == b.Error() })...)
+		return nil, p.mistakes()
 	}
 	return p.s, nil
+}
+
+// mistakes are what is wrong, the first of each line.
+func (p *parser) mistakes() error {
+	slices.SortStableFunc(p.errs, func(a, b *SyntaxError) int { return cmp.Compare(a.Line, b.Line) })
+	var all []error
+	for i, e := range p.errs {
+		if i == 0 || e.Line != p.errs[i-1].Line {
+			all = append(all, e)
+		}
+	}
+	return errors.Join(all...)
 }
 
 // A problem unwinds to the line it is in.
@@ -95,18 +108,52 @@ func (p *parser) fail(column int, format string, args ...any) {
 	panic(problem{&SyntaxError{p.file, p.at + 1, column, fmt.Sprintf(format, args...)}})
 }
 
-// line reads one line, and its block, by read. What is wrong with it is noted.
+// line reads one line, and its block, by read. What is wrong with it is noted, and its
+// block is left out then: its mistakes would be of the line's making.
 func (p *parser) line(read func()) {
+	at, indent := p.at, p.indent
 	defer func() {
-		if e := recover(); e != nil {
-			found, ok := e.(problem)
-			if !ok {
-				panic(e)
-			}
-			p.errs = append(p.errs, found.err)
+		if p.noted(recover()) && p.at == at {
+			p.skip(indent)
 		}
 	}()
 	read()
+}
+
+// noted notes the problem that e, a recovered panic, is, if it is one.
+func (p *parser) noted(e any) bool {
+	if e == nil {
+		return false
+	}
+	found, ok := e.(problem)
+	if !ok {
+		panic(e)
+	}
+	p.errs = append(p.errs, found.err)
+	return true
+}
+
+// skip passes over the lines that are indented by more than outer.
+func (p *parser) skip(outer int) {
+	for at := p.at; p.advance(); at = p.at {
+		if orphan := p.indent == outer && p.peek().text == "else"; p.indent <= outer && !orphan {
+			p.at = at
+			return
+		}
+	}
+}
+
+// colon takes the colon before a block, which ends the line.
+func (p *parser) colon() {
+	t := p.peek()
+	switch {
+	case p.accept(":"):
+		p.end()
+	case t.kind == endOfLine: // the block is read as if it were there
+		p.errs = append(p.errs, &SyntaxError{p.file, p.at + 1, t.column, "missing colon: expected one at the end of the line, before the block"})
+	default:
+		p.fail(t.column, "expected a colon at the end of the line, found %s", t)
+	}
 }
 
 // declareNames finds the names of processes first: programs may mention processes
@@ -265,8 +312,8 @@ func (p *parser) processDecl() {
 			p.fail(p.tokens[p.next-1].column, "there can be 1 to 100 of them")
 		}
 	}
-	for !p.accept(":") {
-		switch t := p.name("daemon, immune, uid=N or a colon"); t.text {
+	for p.peek().kind == word {
+		switch t := p.take(); t.text {
 		case "daemon":
 			d.daemon = true
 		case "immune":
@@ -278,7 +325,7 @@ func (p *parser) processDecl() {
 			p.fail(t.column, "unexpected %s: want daemon, immune, uid=N or a colon", t)
 		}
 	}
-	p.end()
+	p.colon()
 	p.process = d
 	p.loops = 0
 	d.local("errno")
@@ -388,13 +435,11 @@ func (p *parser) statement() *statement {
 		}
 	case "if", "while":
 		s.expr = p.expression()
-		p.expect(":")
-		p.end()
+		p.colon()
 		p.nested(s, indent)
 		return s
 	case "forever":
-		p.expect(":")
-		p.end()
+		p.colon()
 		p.nested(s, indent)
 		return s
 	case "repeat":
@@ -406,8 +451,7 @@ func (p *parser) statement() *statement {
 			s.second = p.expression()
 			s.expr = &expression{op: "int", n: 1}
 		}
-		p.expect(":")
-		p.end()
+		p.colon()
 		p.nested(s, indent)
 		return s
 	default:
@@ -417,10 +461,51 @@ func (p *parser) statement() *statement {
 			s.verb = "="
 			break
 		}
-		p.fail(t.column, "unknown statement %s", t)
+		p.fail(t.column, "unknown statement %s%s", t, p.suggestion(t.text))
 	}
 	p.end()
 	return s
+}
+
+// statements are the words that statements begin with besides those of operations.
+var statements = []string{"release", "open", "close", "set", "destroy", "if", "while", "forever", "repeat", "break", "choose", "enter", "leave",
+	"sleep", "yield", "kill", "signal", "print", "assert", "exit", "atomic", "try"}
+
+// suggestion tells what was expected instead of a word that begins no statement.
+func (p *parser) suggestion(found string) string {
+	all := slices.Clone(statements)
+	for _, v := range verbs {
+		all = append(all, v.word)
+	}
+	slices.Sort(all)
+	for _, word := range all {
+		if near(found, word) {
+			return ": did you mean " + word + "?"
+		}
+	}
+	return ": expected NAME = VALUE, or one of " + strings.Join(all, ", ")
+}
+
+// near reports whether one letter more, less, other or exchanged with the next makes a
+// into b.
+func near(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	switch restA, restB := a[i:], b[i:]; {
+	case len(b) == len(a)+1:
+		return restA == restB[1:]
+	case len(a) != len(b) || restA == "":
+		return false
+	case restA[1:] == restB[1:]:
+		return true
+	default:
+		return len(restA) > 1 && restA[0] == restB[1] && restA[1] == restB[0] && restA[2:] == restB[2:]
+	}
 }
 
 // nested reads the block of s, and the else that may follow it.
@@ -437,8 +522,7 @@ func (p *parser) nested(s *statement, indent int) {
 		return
 	}
 	if p.indent == indent && p.accept("else") {
-		p.expect(":")
-		p.end()
+		p.colon()
 		s.other = p.block(indent)
 		return
 	}

@@ -49,7 +49,10 @@ func (p *parser) advance() bool {
 			}
 		}
 		p.tokens, p.next = nil, 0
-		p.line(p.scan)
+		func() {
+			defer func() { p.noted(recover()) }()
+			p.scan()
+		}()
 		return true
 	}
 	return false
@@ -195,6 +198,6 @@ func (p *parser) number(what string) int64 {
 
 func (p *parser) end() {
 	if t := p.peek(); t.kind != endOfLine {
-		p.fail(t.column, "unexpected %s", t)
+		p.fail(t.column, "expected the end of the line, found %s", t)
 	}
 }
