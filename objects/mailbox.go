@@ -116,6 +116,7 @@ func NewMailbox(l Ledger) *Mailbox {
 func (b *Mailbox) Submit(now Time, r *Request) Finished {
 	r.Errno, r.N, r.message, r.shown, r.consumed, r.rest, r.begun, r.units = 0, 0, nil, nil, false, nil, 0, 0
 	if b.destroyed && r.Op != Close && r.Op != Release {
+		// msgop(2): EIDRM, the queue was removed.
 		return failed(r, syscall.EIDRM)
 	}
 	if at := b.Deadline(); at != 0 && at <= now { // the driver's timer is late
@@ -150,6 +151,7 @@ func (b *Mailbox) submit(now Time, r *Request) Finished {
 	case Flush:
 		return b.flush(now, r)
 	}
+	// read(2), write(2): EINVAL, the file is not suitable for it.
 	return failed(r, syscall.EINVAL)
 }
 
@@ -318,6 +320,8 @@ func (b *Mailbox) Destroy(now Time) Finished {
 }
 
 // Removable implements Object.
+//
+// rmdir(2): EBUSY, in use; ENOTEMPTY.
 func (b *Mailbox) Removable() syscall.Errno {
 	for range b.Waiters() {
 		return syscall.EBUSY

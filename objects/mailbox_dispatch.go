@@ -94,6 +94,7 @@ func (b *Mailbox) pump(now Time, done *Finished) {
 		switch {
 		case n > b.longest() && s.message.share == nil:
 			// A limit was lowered below what waits; it could wait for ever.
+			// mq_send(3): EMSGSIZE, longer than mq_msgsize.
 			if s.Handle == nil {
 				b.storeOrphan(now, s, done)
 			} else {

@@ -52,6 +52,7 @@ func (b *Mailbox) next(now Time, r *Request, done *Finished) syscall.Errno {
 		}
 		switch {
 		case int64(size) > b.longest():
+			// mq_send(3): EMSGSIZE, longer than mq_msgsize.
 			return syscall.EMSGSIZE
 		case m == nil && !ends && !b.mayBegin(r):
 			return b.waitToBegin(now, r)
@@ -193,6 +194,7 @@ func (b *Mailbox) unbook(r *Request, n int) {
 // waitToBegin makes r wait until it may begin a message.
 func (b *Mailbox) waitToBegin(now Time, r *Request) syscall.Errno {
 	if r.Nonblock || b.overflow == Fail {
+		// mq_send(3): EAGAIN, full and O_NONBLOCK.
 		return syscall.EAGAIN
 	}
 	if errno := b.copyRest(r); errno != 0 {
@@ -223,11 +225,11 @@ func (b *Mailbox) admitBeginners(now Time, done *Finished) {
 	for r := b.beginners.first; r != nil; r = b.beginners.first {
 		n, _ := r.framing.cut(r.rest)
 		switch {
-		case int64(n) > b.longest(): // lowered; it could wait for ever
+		case int64(n) > b.longest(): // lowered; it could wait for ever. mq_send(3): EMSGSIZE
 			b.end(r, syscall.EMSGSIZE, done)
 		case b.mayBegin(r):
 			b.advance(now, r, done)
-		case b.overflow == Fail:
+		case b.overflow == Fail: // mq_send(3): EAGAIN
 			b.end(r, syscall.EAGAIN, done)
 		default:
 			return

@@ -74,8 +74,8 @@ func (m *Message) Size() int64 {
 	return int64(len(m.Data))
 }
 
-// ReadAt copies bytes of the message from offset to p, fewer only at its end. EIDRM: its
-// memory is there no more. As all calls on an object, it is the driver's to serialise.
+// ReadAt copies bytes of the message from offset to p, fewer only at its end. shmop(2): EIDRM,
+// its memory was removed. As all calls on an object, it is the driver's to serialise.
 func (m *Message) ReadAt(p []byte, offset int64) (int, syscall.Errno) {
 	switch {
 	case m.memory() == nil:
@@ -136,7 +136,7 @@ func SendSegment(now Time, g *Segment, to *Mailbox, c Caller) (arrived Finished,
 	case !g.memory.Frozen():
 		return arrived, syscall.EBUSY
 	}
-	g.settle()
+	g.bookGrowth()
 	if errno := m.charge(to.ledger); errno != 0 {
 		return arrived, errno
 	}

@@ -33,7 +33,7 @@ func (b *Mailbox) Number(n int) (all bool) { return b.held.number(int64(n)) }
 func (b *Mailbox) Message(seq uint64) *Message { return b.held.numbered(seq) }
 
 // Discard takes the message of that number out of the mailbox, as a flush does with
-// all. ENOENT: it is not held, or not any more.
+// all. unlink(2): ENOENT, it is not held, or not any more.
 func (b *Mailbox) Discard(now Time, seq uint64) (Finished, syscall.Errno) {
 	var done Finished
 	m := b.held.numbered(seq)
@@ -49,8 +49,8 @@ func (b *Mailbox) Discard(now Time, seq uint64) (Finished, syscall.Errno) {
 
 // Transfer takes the message of that number out of from and sends it to to, which must
 // be another mailbox, in the name of whoever sent it first. It is as a receive and a
-// send that do not wait and of which none happens without the other: it fails as they
-// do, ENOENT for a message that is not held.
+// send that do not wait and of which none happens without the other. It fails as they do:
+// rename(2): ENOENT, the message is not held; msgop(2): EIDRM; mq_send(3): EMSGSIZE, EAGAIN.
 func Transfer(now Time, from, to *Mailbox, seq uint64) (left, arrived Finished, errno syscall.Errno) {
 	m := from.held.numbered(seq)
 	switch {

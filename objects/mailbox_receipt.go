@@ -75,7 +75,7 @@ func (b *Mailbox) receiptFor(now Time, r *Request) Finished {
 	case b.resume(r):
 	case !h.state().pending:
 		b.tell(r)
-	case r.Nonblock:
+	case r.Nonblock: // read(2): EAGAIN
 		return failed(r, syscall.EAGAIN)
 	default:
 		b.awaiting.push(now, r)

@@ -107,7 +107,7 @@ func (b *Mailbox) peek(now Time, r *Request) Finished {
 		b.copyTo(r, m)
 		return one(r)
 	}
-	if r.Nonblock {
+	if r.Nonblock { // mq_receive(3): EAGAIN
 		return failed(r, syscall.EAGAIN)
 	}
 	b.peekers.push(now, r)

@@ -130,6 +130,7 @@ func (b *Mailbox) withdraw(r *Request) {
 
 // park makes the sender r wait, or fails it.
 func (b *Mailbox) park(now Time, r *Request, done *Finished) {
+	// mq_send(3): EAGAIN, full and O_NONBLOCK.
 	errno := syscall.EAGAIN
 	if !r.Nonblock {
 		if errno = r.message.charge(b.ledger); errno == 0 {

@@ -212,7 +212,7 @@ func (p *Pipe) close(now Time, h *Handle, done *Finished) {
 	if h.Writes {
 		p.openWriters--
 	}
-	p.settle(now, done)
+	p.finishUnpaired(now, done)
 	if p.lifetime == Session && p.openReaders+p.openWriters == 0 {
 		// fifo(7): the bytes live in the pipe that the open files share.
 		for p.bytes.first != nil {
@@ -222,8 +222,8 @@ func (p *Pipe) close(now Time, h *Handle, done *Finished) {
 	}
 }
 
-// settle finishes those for whom there is no other end any more.
-func (p *Pipe) settle(now Time, done *Finished) {
+// finishUnpaired finishes the requests that wait for an end of the pipe which has gone.
+func (p *Pipe) finishUnpaired(now Time, done *Finished) {
 	for r := p.readers.first; r != nil; {
 		next := r.next
 		if p.ended(r.Handle) {
@@ -319,7 +319,7 @@ func (p *Pipe) put(now Time, r *Request, rest []byte) bool {
 		}
 	case DropOldest:
 		keep = rest[len(rest)-int(min(p.capacity, int64(len(rest)))):]
-		p.lapse(p.held + int64(len(keep)) - p.capacity)
+		p.dropOldest(p.held + int64(len(keep)) - p.capacity)
 		p.dropped += int64(len(rest) - len(keep))
 		fits = len(keep)
 	case DropNewest:
@@ -401,8 +401,8 @@ func (p *Pipe) store(r *Request, data []byte, apart bool) syscall.Errno {
 	return errno
 }
 
-// lapse drops the n oldest bytes that are held, and the marks before and between.
-func (p *Pipe) lapse(n int64) {
+// dropOldest drops the n oldest bytes that are held, and the marks before and between.
+func (p *Pipe) dropOldest(n int64) {
 	n = min(n, p.held)
 	for n > 0 {
 		c := p.bytes.first
@@ -502,7 +502,7 @@ func (p *Pipe) take(n int, from *uint32) ([]byte, Buffer, []span) {
 			c.buffer.Hold()
 		}
 		b := p.consume(c, n)
-		p.leave(n)
+		p.takeOut(n)
 		return b, c.buffer, nil
 	}
 	b := make([]byte, 0, min(int64(n), p.bytes.n, maxChunk))
@@ -520,13 +520,13 @@ func (p *Pipe) take(n int, from *uint32) ([]byte, Buffer, []span) {
 		b = append(b, p.consume(c, k)...)
 		c = next
 	}
-	p.leave(len(b))
+	p.takeOut(len(b))
 	return b, nil, spans
 }
 
-// leave books that n bytes have left the stream. What parked writes offered of them
-// counts as written.
-func (p *Pipe) leave(n int) {
+// takeOut counts n bytes out of the stream, first those that are held. The others belong to
+// parked writes, which have written them now.
+func (p *Pipe) takeOut(n int) {
 	over := int64(n) - p.held
 	p.held = max(0, -over)
 	for w := p.writers.first; over > 0; w = w.next {
@@ -571,7 +571,7 @@ func (p *Pipe) pump(now Time, done *Finished) {
 		p.finishWrite(w, syscall.EAGAIN)
 		done.add(w)
 		if p.overflow == DropOldest {
-			p.lapse(p.held - p.capacity)
+			p.dropOldest(p.held - p.capacity)
 		}
 	}
 }
@@ -642,7 +642,7 @@ func (p *Pipe) markEOF(h *Handle) {
 // flush discards what is held, oob's messages too, and takes what parked writes offer
 // as far as there is room now.
 func (p *Pipe) flush(now Time, r *Request) Finished {
-	p.lapse(p.held)
+	p.dropOldest(p.held)
 	p.changed = now
 	done := p.oob.flush(now, r)
 	p.pump(now, &done)
@@ -825,7 +825,7 @@ func (p *Pipe) SetPolicy(now Time, name, value string) (Finished, syscall.Errno)
 	if p.lifetime == Persistent {
 		p.openers.drain(&done, 0)
 	}
-	p.settle(now, &done)
+	p.finishUnpaired(now, &done)
 	return done, 0
 }
 

@@ -160,7 +160,7 @@ func (g *Segment) Submit(now Time, r *Request) Finished {
 	case g.destroyed:
 		return failed(r, syscall.EIDRM)
 	}
-	g.settle()
+	g.bookGrowth()
 	switch {
 	case r.Offset < 0:
 		r.Errno = syscall.EINVAL
@@ -234,7 +234,7 @@ func (g *Segment) detach(h *Handle) bool {
 	g.attached = slices.Delete(g.attached, i, i+1)
 	g.count(h, -1)
 	if !g.destroyed {
-		g.settle()
+		g.bookGrowth()
 	}
 	return true
 }
@@ -271,9 +271,9 @@ func (g *Segment) book(n int64) syscall.Errno {
 // extent is the end of what the memory may use.
 func (g *Segment) extent() int64 { return max(g.memory.Size(), g.reserved) }
 
-// settle books what has grown unasked. Where the ledger has no room for it the
+// bookGrowth books what has grown unasked. Where the ledger has no room for it the
 // segment stays as it is, and finds none to grow further.
-func (g *Segment) settle() {
+func (g *Segment) bookGrowth() {
 	if n := g.extent(); pages(n) > g.booked {
 		g.book(n)
 	}
@@ -458,7 +458,7 @@ func (g *Segment) Held() Held {
 	if g.destroyed {
 		return Held{}
 	}
-	g.settle()
+	g.bookGrowth()
 	return Held{Bytes: g.memory.Size(), Changed: g.changed, Taken: g.taken}
 }
 
