@@ -699,3 +699,25 @@ func TestPipeDoesWhatItsModelDoes(t *testing.T) {
 		}
 	}
 }
+
+func TestWriteThatCannotBeBookedIsAnswered(t *testing.T) {
+	p := NewPipe(newBank(100))
+	_, w := both(p)
+	r := write(w, strings.Repeat("x", 1000))
+	wantFinished(t, p.Submit(1, r), r)
+	if r.Errno == 0 || r.N != 0 || p.Held().Bytes != 0 {
+		t.Errorf("write = %d, %v, %d bytes held; want an error and none", r.N, r.Errno, p.Held().Bytes)
+	}
+	if err := p.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPipeHasChangedWhenItWasWrittenTo(t *testing.T) {
+	p := pipeOf(t)
+	_, w := both(p)
+	p.Submit(7, write(w, "x"))
+	if at := p.Held().Changed; at != 7 {
+		t.Errorf("changed at %d; want 7", at)
+	}
+}
