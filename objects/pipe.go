@@ -312,6 +312,8 @@ func (p *Pipe) put(now Time, r *Request, rest []byte) bool {
 	}
 	keep := rest[:fits]
 	wait := false
+	var old int64 // bytes that are dropped for it
+	lost := 0     // bytes of its own that are dropped
 	switch p.overflow {
 	case Block:
 		if wait = !r.Nonblock && fits < len(rest); wait {
@@ -319,20 +321,21 @@ func (p *Pipe) put(now Time, r *Request, rest []byte) bool {
 		}
 	case DropOldest:
 		keep = rest[len(rest)-int(min(p.capacity, int64(len(rest)))):]
-		p.dropOldest(p.held + int64(len(keep)) - p.capacity)
-		p.dropped += int64(len(rest) - len(keep))
-		fits = len(keep)
+		old = p.held + int64(len(keep)) - p.capacity
+		lost, fits = len(rest)-len(keep), len(keep)
 	case DropNewest:
-		p.dropped += int64(len(rest) - len(keep))
+		lost = len(rest) - len(keep)
 	}
 	if len(keep) > 0 {
-		if errno := p.store(r, keep, wait); errno != 0 {
+		if errno := p.storeInstead(r, keep, wait, old); errno != 0 {
 			if r.N == 0 {
 				r.Errno = errno
 			}
 			return true
 		}
 	}
+	p.dropOldest(old)
+	p.dropped += int64(lost)
 	p.held += int64(fits)
 	p.written += int64(fits)
 	if fits > 0 {
@@ -397,6 +400,26 @@ func (p *Pipe) store(r *Request, data []byte, apart bool) syscall.Errno {
 	if errno == 0 {
 		c.data = append(make([]byte, 0, size), data...)
 		p.bytes.push(c)
+	}
+	return errno
+}
+
+// storeInstead is store for data for which the n oldest bytes are to be dropped: these are
+// not on the books while it is booked. If it fails, nothing has changed.
+func (p *Pipe) storeInstead(r *Request, data []byte, apart bool, n int64) syscall.Errno {
+	type refund struct {
+		uid  uint32
+		cost Cost
+	}
+	var refunds []refund
+	for c := p.bytes.first; n > 0 && c != nil && int64(len(c.data)) <= n; c = c.next {
+		n -= int64(len(c.data))
+		refunds = append(refunds, refund{c.uid, c.booked()})
+		p.ledger.Adjust(c.uid, c.booked().minus())
+	}
+	errno := p.store(r, data, apart)
+	for _, f := range refunds {
+		p.ledger.Adjust(f.uid, f.cost)
 	}
 	return errno
 }

@@ -721,3 +721,50 @@ func TestPipeHasChangedWhenItWasWrittenTo(t *testing.T) {
 		t.Errorf("changed at %d; want 7", at)
 	}
 }
+
+// Bob's write would drop the oldest of what Alice has written, but cannot be booked.
+func TestWriteThatFailsDropsNoOlderBytes(t *testing.T) {
+	bank := newBank(4000)
+	p := NewPipe(bank)
+	p.SetPolicy(0, "capacity", "3000")
+	p.SetPolicy(0, "overflow", "drop-oldest")
+	rd, w := both(p)
+	alices, bobs := strings.Repeat("a", 2000), strings.Repeat("b", 2000)
+	by := func(uid uint32, text string) *Request {
+		r := write(w, text)
+		r.Caller.Uid = uid
+		return p.do(t, r)
+	}
+	by(alice, alices)
+	bank.users[bob] = Cost{Bytes: 3000}
+	if r := by(bob, bobs); r.Errno != syscall.EDQUOT || p.Held().Bytes != 2000 || p.dropped != 0 {
+		t.Errorf("write = %v, %d bytes held, %d dropped; want EDQUOT, 2000, 0", r.Errno, p.Held().Bytes, p.dropped)
+	}
+	bank.users[bob] = Cost{}
+	if r := by(bob, bobs); r.Errno != 0 || p.Held().Bytes != 3000 || p.dropped != 1000 {
+		t.Errorf("write = %v, %d bytes held, %d dropped; want success, 3000, 1000", r.Errno, p.Held().Bytes, p.dropped)
+	}
+	wantRead(t, p, rd, alices[1000:]+bobs)
+	if err := bank.balances(p); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is dropped makes room for what is written also on the books.
+func TestWriteIsBookedInPlaceOfWhatItDrops(t *testing.T) {
+	bank := newBank(2 * (1000 + chunkCost))
+	p := NewPipe(bank)
+	p.SetPolicy(0, "capacity", "1000")
+	p.SetPolicy(0, "overflow", "drop-oldest")
+	_, w := both(p)
+	for i := range 9 {
+		r := write(w, strings.Repeat("x", 1000))
+		r.Caller.Uid = alice
+		if p.do(t, r); r.Errno != 0 {
+			t.Fatalf("write %d = %v; want success", i, r.Errno)
+		}
+		if err := bank.balances(p); err != nil {
+			t.Error(err)
+		}
+	}
+}
