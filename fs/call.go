@@ -53,7 +53,7 @@ func newCall(f *FS, c *fusedev.Conn, h *handle, unique uint64, reply replyKind) 
 // submit hands k to its object and answers every request that this finishes.
 func (f *FS) submit(k *call) {
 	k.Tag = k
-	if k.object == nil || k.handle != nil && !k.handle.file.spec.endpoint() {
+	if k.object == nil || k.handle != nil && k.handle.file.endpoint == nil {
 		k.answer()
 		return
 	}
@@ -216,7 +216,7 @@ func (k *call) answer() syscall.Errno {
 		}
 		return errno
 	case k.reply == replyData:
-		if len(k.Data) == k.Size && k.Size > fusedev.MaxRead-pageSize && k.handle.file.spec.stream {
+		if len(k.Data) == k.Size && k.Size > fusedev.MaxRead-pageSize && k.handle.file.endpoint.stream {
 			// One READ of the most that the kernel sends, up to a page less for
 			// a buffer that is not aligned (fuse_direct_io, fs/fuse/file.c).
 			k.handle.next.Store(k.Offset + int64(k.Size))

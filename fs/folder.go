@@ -24,7 +24,7 @@ type folder struct {
 	own bool
 
 	// member is nil if there is none of that name. No lock is held.
-	member func(o *object, name string) *spec
+	member func(o *object, name string) *fileSpec
 
 	// The names to show: those that are fixed, or what label gives for the messages held,
 	// each name once. unique says that no two messages give the same.
@@ -91,7 +91,7 @@ func (f *FS) lookupMember(d *folderDir, in *fuse.InHeader, name string, out *fus
 }
 
 // memberLocked is the file called name, which s describes; nil: it is there no more.
-func (d *folderDir) memberLocked(name string, s *spec) *file {
+func (d *folderDir) memberLocked(name string, s *fileSpec) *file {
 	e := d.members[name]
 	switch {
 	case s == nil && e != nil:
@@ -101,12 +101,8 @@ func (d *folderDir) memberLocked(name string, s *spec) *file {
 		return e
 	}
 	s.name = name
-	e = &file{
-		inode:  inode{ino: d.memberIno(name), mode: fuse.S_IFREG | s.mode, uid: d.uid, gid: d.gid, ctime: d.ctime, gone: d.gone},
-		object: d.object,
-		spec:   s,
-		folder: d,
-	}
+	e = s.file(inode{ino: d.memberIno(name), mode: fuse.S_IFREG | s.mode, uid: d.uid, gid: d.gid, ctime: d.ctime, gone: d.gone}, d.object)
+	e.folder = d
 	d.members[name] = e
 	if d.folder.own {
 		e.asked = s.mode
@@ -191,7 +187,7 @@ func (e *file) forgottenLocked() {
 // anew when somebody asks for it again. FS.mu is held.
 func (e *file) asMadeLocked() bool {
 	o := e.object
-	if o == nil || o.dir == nil || e == o.file || e.folder != nil || e.gone || e.spec.memory || e.locks.Load() != nil {
+	if o == nil || o.dir == nil || e == o.file || e.folder != nil || e.gone || e.isMemory() || e.locks.Load() != nil {
 		return false
 	}
 	owner := o.entry().base()

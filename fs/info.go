@@ -23,21 +23,18 @@ const infoName = ".ipcfs"
 // infoDir makes .ipcfs, which shows the mount as a whole.
 func (f *FS) infoDir(now time.Time) *staticDir {
 	d := newStaticDir(infoIno, 0o755, f.cfg, now)
-	for i, s := range []spec{
-		{name: "version", show: func(f *FS, _ *object) []byte { return []byte("ipcfs " + f.cfg.Version + "\n") }},
-		{name: "objects", lines: (*FS).objectLines},
-		{name: "waiters", lines: (*FS).waiterLines},
-		{name: "owners", lines: (*FS).ownerLines},
-		{name: "stat", show: func(f *FS, _ *object) []byte { return f.showMountStat() }},
-		{name: "metrics", lines: (*FS).metricLines},
-		{name: "limits", mode: 0o200, show: func(f *FS, _ *object) []byte { return f.showLimits() }, set: setLimits},
+	for i, s := range []fileSpec{
+		{"version", 0o444, &control{show: func(f *FS, _ *object) []byte { return []byte("ipcfs " + f.cfg.Version + "\n") }}},
+		{"objects", 0o444, &listing{(*FS).objectLines}},
+		{"waiters", 0o444, &listing{(*FS).waiterLines}},
+		{"owners", 0o444, &listing{(*FS).ownerLines}},
+		{"stat", 0o444, &control{show: func(f *FS, _ *object) []byte { return f.showMountStat() }}},
+		{"metrics", 0o444, &listing{(*FS).metricLines}},
+		{"limits", 0o644, &control{show: func(f *FS, _ *object) []byte { return f.showLimits() }, set: setLimits}},
 	} {
-		d.add(s.name, &file{
-			inode: inode{ino: firstInfoIno + uint64(i), mode: fuse.S_IFREG | 0o444 | s.mode, uid: d.uid, gid: d.gid, ctime: now},
-			spec:  &s,
-		})
+		d.add(s.name, s.file(inode{ino: firstInfoIno + uint64(i), mode: fuse.S_IFREG | s.mode, uid: d.uid, gid: d.gid, ctime: now}, nil))
 	}
-	d.add("trace", f.traceFile(firstInfoIno+uint64(len(d.names)), d, now))
+	d.add("trace", f.newTraceFile(firstInfoIno+uint64(len(d.names)), d, now))
 	return d
 }
 

@@ -13,17 +13,17 @@ func init() {
 	present(presentation{
 		kind: "mailbox",
 		dir:  "mailboxes",
-		flat: spec{read: objects.Receive, write: objects.Send, eof: true},
-		files: []spec{
-			{name: "send", mode: 0o600, write: objects.Send, read: objects.Receipt, eof: true, answers: true},
-			{name: "receive", mode: 0o400, read: objects.Receive, eof: true},
-			{name: "stream", mode: 0o400, read: objects.Receive},
-			{name: "peek", mode: 0o400, read: objects.Peek, eof: true},
-			{name: "urgent", mode: 0o600, read: objects.Receive, write: objects.Send, eof: true,
-				only: &objects.Selector{By: objects.ByUrgency}},
-			{name: "envelope", mode: 0o400, read: objects.Receive, eof: true, render: envelope},
-			{name: "lease", mode: 0o600, read: objects.Lease, write: objects.Settle, eof: true, answers: true, both: true},
-			{name: "flush", mode: 0o200, set: command(objects.Flush)},
+		flat: fileSpec{ops: &endpoint{reads: objects.Receive, writes: objects.Send, eof: true}},
+		files: []fileSpec{
+			{"send", 0o600, &endpoint{writes: objects.Send, reads: objects.Receipt, eof: true, answers: true}},
+			{"receive", 0o400, &endpoint{reads: objects.Receive, eof: true}},
+			{"stream", 0o400, &endpoint{reads: objects.Receive}},
+			{"peek", 0o400, &endpoint{reads: objects.Peek, eof: true}},
+			{"urgent", 0o600, &endpoint{reads: objects.Receive, writes: objects.Send, eof: true,
+				only: &objects.Selector{By: objects.ByUrgency}}},
+			{"envelope", 0o400, &endpoint{reads: objects.Receive, eof: true, render: envelope}},
+			{"lease", 0o600, &endpoint{reads: objects.Lease, writes: objects.Settle, eof: true, answers: true, both: true}},
+			command("flush", objects.Flush),
 		},
 		check: map[string]policyCheck{"dead_letters": mayForward},
 		folders: []folder{
@@ -47,8 +47,8 @@ func mailboxName(name string) syscall.Errno {
 }
 
 // labelled is an endpoint that is narrowed to one label.
-func labelled(only objects.Selector) *spec {
-	return &spec{mode: 0o600, read: objects.Receive, write: objects.Send, eof: true, only: &only}
+func labelled(mode uint32, only objects.Selector) *fileSpec {
+	return &fileSpec{mode: mode, ops: &endpoint{reads: objects.Receive, writes: objects.Send, eof: true, only: &only}}
 }
 
 // mayForward is 0 if who may have the dead letters of o go to the mailbox called name.
@@ -72,12 +72,12 @@ func number(name string, bits int) (n uint64, ok bool) {
 	return n, err == nil && strconv.FormatUint(n, 10) == name
 }
 
-func priorityFile(_ *object, name string) *spec {
+func priorityFile(_ *object, name string) *fileSpec {
 	n, ok := number(name, 8)
 	if !ok || n >= objects.Priorities {
 		return nil
 	}
-	return labelled(objects.Selector{By: objects.ByPriority, Priority: uint8(n)})
+	return labelled(0o600, objects.Selector{By: objects.ByPriority, Priority: uint8(n)})
 }
 
 func priorities() []string {
@@ -88,24 +88,22 @@ func priorities() []string {
 	return names
 }
 
-func topicFile(_ *object, name string) *spec {
+func topicFile(_ *object, name string) *fileSpec {
 	if !plain(name) || strings.ContainsFunc(name, unicode.IsSpace) {
 		return nil
 	}
-	s := labelled(objects.Selector{By: objects.ByTopic, Topic: name})
-	s.mode = 0o666 // as far as the folder's
-	return s
+	return labelled(0o666, objects.Selector{By: objects.ByTopic, Topic: name}) // as far as the folder's
 }
 
 func topic(m *objects.Message) string { return m.Topic }
 
-func senderFile(_ *object, name string) *spec {
+func senderFile(_ *object, name string) *fileSpec {
 	n, ok := number(name, 32)
 	if !ok {
 		return nil
 	}
-	return &spec{name: name, mode: 0o444, read: objects.Receive, eof: true,
-		only: &objects.Selector{By: objects.BySender, Sender: uint32(n)}}
+	return &fileSpec{mode: 0o444, ops: &endpoint{reads: objects.Receive, eof: true,
+		only: &objects.Selector{By: objects.BySender, Sender: uint32(n)}}}
 }
 
 func sender(m *objects.Message) string { return strconv.FormatUint(uint64(m.Sender.Uid), 10) }

@@ -3,7 +3,6 @@ package fs
 import (
 	"syscall"
 
-	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -218,34 +217,4 @@ func (f *FS) receivableLocked(in *fuse.RenameIn, d *folderDir, m *objects.Messag
 		return nil, nil, syscall.EISDIR
 	}
 	return to, target, to.mayRemoveLocked(in.Uid, target)
-}
-
-// messagePart reads the message m, called name, if its bytes are memory: as long as the
-// mailbox holds it. EIDRM: no longer.
-func messagePart(m *objects.Message, name string) func(*object, []byte, int64) (int, syscall.Errno) {
-	if m.Size() == int64(len(m.Data)) {
-		return nil
-	}
-	seq, _ := number(name, 64)
-	return func(o *object, p []byte, offset int64) (int, syscall.Errno) {
-		o.lock()
-		defer o.mu.Unlock()
-		m := o.impl.(*objects.Mailbox).Message(seq)
-		if m == nil {
-			return 0, syscall.EIDRM
-		}
-		return m.ReadAt(p, offset)
-	}
-}
-
-// readPart answers a READ of h from what its file has there.
-func (f *FS) readPart(c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
-	buf := buffers.Get().(*[fusedev.MaxRead]byte)
-	defer buffers.Put(buf)
-	n, errno := h.file.spec.part(h.file.object, buf[:min(in.Size, fusedev.MaxRead)], int64(in.Offset))
-	if errno != 0 {
-		c.Reply(in.Unique, errno)
-		return
-	}
-	c.ReplyData(in.Unique, buf[:n])
 }

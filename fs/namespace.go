@@ -99,12 +99,12 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	if n.reader != nil {
 		out.Size = n.reader.size()
 	}
-	if file, ok := n.entry.(*file); ok && file.spec.stream && n.opens > 0 {
+	if file, ok := n.entry.(*file); ok && file.endpoint != nil && file.endpoint.stream && n.opens > 0 {
 		// It cannot seek, and reads to the end whatever the size: wc(1) takes one
 		// for the number of bytes to come.
 		out.Size, out.Blocks = 0, 0
 	}
-	if file, ok := n.entry.(*file); ok && file.spec.lines != nil && in.Flags()&fuse.FUSE_GETATTR_FH != 0 {
+	if file, ok := n.entry.(*file); ok && file.isListing() && in.Flags()&fuse.FUSE_GETATTR_FH != 0 {
 		// Only lseek(2) asks for an open file (fuse_lseek, fs/fuse/file.c). tail(1) goes
 		// to the end and looks for the last lines before it: a listing is longer than
 		// what it shows, and its end is not known.
@@ -173,7 +173,7 @@ func (f *FS) memoryToChange(in *fuse.SetAttrIn) (*object, syscall.Errno) {
 		return nil, syscall.ESTALE
 	}
 	e, ok := n.entry.(*file)
-	if !ok || !e.spec.memory {
+	if !ok || !e.isMemory() {
 		return nil, 0
 	}
 	return e.object, mayChange(e, in)
@@ -205,7 +205,7 @@ func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) (u
 	if errno == 0 {
 		o, errno = f.addObjectLocked(d, name, true, in.Mode, in.Owner)
 	}
-	if in.Flags&syscall.O_EXCL == 0 && (errno == syscall.EEXIST || errno == 0 && o.file.spec.opening() != objects.Open) {
+	if in.Flags&syscall.O_EXCL == 0 && (errno == syscall.EEXIST || errno == 0 && o.file.opening() != objects.Open) {
 		// Look it up again and open it. The kernel holds the directory's lock
 		// during CREATE, so an open that may wait cannot be one: open(2) with
 		// O_EXCL, which has no second try, does not wait.
@@ -222,14 +222,14 @@ func (f *FS) createNamed(in *fuse.CreateIn, name string, out *fuse.CreateOut) (u
 
 // openNewLocked makes the handle of an open(2) that has made o. FS.mu is held.
 func (f *FS) openNewLocked(o *object, in *fuse.CreateIn, out *fuse.CreateOut) syscall.Errno {
-	cost := f.openCost(o.file, nil)
+	cost := openCost(o.file, nil)
 	if errno := f.ledger.keep(in.Uid, amounts{Kept: cost}); errno != 0 {
 		return errno
 	}
 	n := f.fillEntryLocked(o.file, in.Pid, &out.EntryOut)
 	h, flags := f.newHandleLocked(o.file, n, in.Flags)
 	h.opener.Caller, h.cost = callerOf(in.Caller), cost
-	if o.file.spec.memory {
+	if o.file.isMemory() {
 		if errno := f.attachLocked(h, &flags); errno != 0 {
 			f.dropHandleLocked(h)
 			f.forgetLocked(n.id, 1)
@@ -554,7 +554,7 @@ func (f *FS) Ioctl(<-chan struct{}, *fuse.IoctlIn, []byte, *fuse.IoctlOut, []byt
 // the kernel copy, which is right between segments.
 func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
 	from, to := f.handleFor(in.FhIn), f.handleFor(in.FhOut)
-	if from != nil && to != nil && from.file.spec.memory && to.file.spec.memory {
+	if from != nil && to != nil && from.file.isMemory() && to.file.isMemory() {
 		return 0, status(syscall.EOPNOTSUPP)
 	}
 	return 0, fuse.EINVAL

@@ -85,7 +85,7 @@ func (f *FS) nodeForLocked(e entry, thread uint32) *node {
 	if n == nil {
 		f.lastID++
 		n = &node{id: f.lastID, entry: e}
-		if file, ok := e.(*file); ok && file.spec.memory {
+		if file, ok := e.(*file); ok && file.isMemory() {
 			n.id |= fusedev.SlowNode
 		}
 		f.nodes[n.id] = n
@@ -149,7 +149,7 @@ func (n *node) useLocked() {
 // which are the node.
 func stable(e entry) bool {
 	file, ok := e.(*file)
-	return !ok || file.spec.memory || file.spec.kernel
+	return !ok || file.isMemory() || file.isKernel()
 }
 
 // fillEntryLocked answers a LOOKUP, MKDIR or CREATE with e. FS.mu is held.
@@ -190,7 +190,7 @@ func (f *FS) fillAttrLocked(e entry, out *fuse.Attr) {
 		out.Nlink = 2
 	}
 	e.attr(out)
-	if file, ok := e.(*file); !ok || !file.spec.memory {
+	if file, ok := e.(*file); !ok || !file.isMemory() {
 		// cp(1) takes a file with fewer blocks than bytes for one with holes.
 		out.Blocks = (out.Size + 511) / 512
 	}

@@ -143,17 +143,13 @@ func (o *object) fileIno(i int) uint64 { return o.ino + 2 + uint64(i) }
 
 // fileForLocked returns the object's i-th endpoint or control file. They are made when
 // they are first asked for: most objects are used through a few of them.
-func (o *object) fileForLocked(s *spec, i int) *file {
+func (o *object) fileForLocked(s *fileSpec, i int) *file {
 	if o.files == nil {
 		o.files = make([]*file, len(o.kind.p.files))
 	}
 	if o.files[i] == nil {
 		owner := o.entry().base()
-		o.files[i] = &file{
-			inode:  inode{ino: o.fileIno(i), mode: fuse.S_IFREG | s.mode, uid: owner.uid, gid: owner.gid, ctime: o.dir.ctime},
-			object: o,
-			spec:   s,
-		}
+		o.files[i] = s.file(inode{ino: o.fileIno(i), mode: fuse.S_IFREG | s.mode, uid: owner.uid, gid: owner.gid, ctime: o.dir.ctime}, o)
 		o.files[i].asked = s.mode
 		o.files[i].withinLocked(o.accessLocked())
 	}
@@ -212,7 +208,7 @@ func (f *FS) newObjectLocked(d *kindDir, flat bool, mode uint32, owner fuse.Owne
 	o.dir = &objectDir{inode: in, object: o}
 	if flat {
 		in.ino, in.mode = o.ino, fuse.S_IFREG|mode&0o7777
-		o.file = &file{inode: in, object: o, spec: &d.p.flat}
+		o.file = d.p.flat.file(in, o)
 	}
 	return o, 0
 }

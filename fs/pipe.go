@@ -14,13 +14,13 @@ func init() {
 		kind:  "pipe",
 		dir:   "pipes",
 		nodes: true,
-		flat:  spec{open: objects.Connect, read: objects.Read, write: objects.Write, stream: true},
-		files: []spec{
-			{name: "read", mode: 0o400, open: objects.Connect, read: objects.Read, stream: true},
-			{name: "write", mode: 0o200, open: objects.Connect, write: objects.Write, stream: true},
-			{name: "oob", mode: 0o600, read: objects.Receive, write: objects.Send, eof: true},
-			{name: "flush", mode: 0o200, set: command(objects.Flush)},
-			{name: "hangup", mode: 0o200, set: command(objects.Hangup)},
+		flat:  fileSpec{ops: &endpoint{opens: objects.Connect, reads: objects.Read, writes: objects.Write, stream: true}},
+		files: []fileSpec{
+			{"read", 0o400, &endpoint{opens: objects.Connect, reads: objects.Read, stream: true}},
+			{"write", 0o200, &endpoint{opens: objects.Connect, writes: objects.Write, stream: true}},
+			{"oob", 0o600, &endpoint{reads: objects.Receive, writes: objects.Send, eof: true}},
+			command("flush", objects.Flush),
+			command("hangup", objects.Hangup),
 		},
 	})
 }
@@ -29,7 +29,19 @@ func init() {
 // kernel does itself and never asks us.
 type kernelNode struct{}
 
-var kernelSpec = spec{kernel: true}
+// A kernelFile is a FIFO or a socket, which the kernel opens without asking us. It has one
+// node.
+type kernelFile struct{}
+
+func (kernelFile) openable(uint32) syscall.Errno { return syscall.EACCES }
+func (kernelFile) attr(e *file, out *fuse.Attr)  { e.objectAttr(out) }
+
+func (e *file) isKernel() bool {
+	_, ok := e.spec.ops.(kernelFile)
+	return ok
+}
+
+var kernelSpec = fileSpec{ops: kernelFile{}}
 
 // addKernelNodeLocked makes a FIFO or socket of type mode in d. f.mu is held.
 func (f *FS) addKernelNodeLocked(d *kindDir, name string, flat bool, mode uint32, owner fuse.Owner) (*object, syscall.Errno) {
@@ -43,12 +55,12 @@ func (f *FS) addKernelNodeLocked(d *kindDir, name string, flat bool, mode uint32
 	}
 	o.impl = kernelNode{}
 	o.file.mode = mode & (syscall.S_IFMT | 0o7777)
-	o.file.spec = &kernelSpec
+	o.file.spec, o.file.endpoint = &kernelSpec, nil
 	return o, 0
 }
 
 // kernel reports whether o is a FIFO or a socket.
-func (o *object) kernel() bool { return o.flat && o.file.spec.kernel }
+func (o *object) kernel() bool { return o.flat && o.file.isKernel() }
 
 func (kernelNode) Submit(objects.Time, *objects.Request) objects.Finished {
 	panic("fs: request for a FIFO or socket")

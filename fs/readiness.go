@@ -173,7 +173,7 @@ func (o *object) rivalsLocked(h *handle) bool {
 		b, ok := o.impl.(*objects.Mailbox)
 		return !ok || !b.Broadcasts()
 	case objects.Read:
-		return h.file.spec.stream
+		return h.file.endpoint.stream
 	case objects.Wait:
 		return true
 	}

@@ -165,7 +165,7 @@ func (o *object) chownLocked(in *fuse.SetAttrIn) {
 // them destroy what is another's.
 func (f *FS) disowned(h *handle) syscall.Errno {
 	o := h.file.object
-	if o == nil || h.file.spec.endpoint() {
+	if o == nil || h.file.endpoint != nil {
 		return 0
 	}
 	f.mu.Lock()

@@ -3,10 +3,8 @@ package fs
 import (
 	"fmt"
 	"iter"
-	"sync"
 	"syscall"
 
-	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -23,20 +21,17 @@ import (
 const segmentKind = "segment"
 
 func init() {
-	memory := spec{read: objects.ReadAt, write: objects.WriteAt, memory: true}
-	data := memory
-	data.name, data.mode = "data", 0o600
 	present(presentation{
 		kind:  segmentKind,
 		dir:   "segments",
 		make:  newSegment,
-		flat:  memory,
+		flat:  fileSpec{ops: newMemoryFile()},
 		links: true,
-		files: []spec{
-			data,
+		files: []fileSpec{
+			{"data", 0o600, newMemoryFile()},
 			holdFile("lock"),
-			{name: "owners", mode: 0o444, lines: linesOfOwners},
-			{name: "attached", mode: 0o444, lines: linesOfAttached},
+			{"owners", 0o444, &listing{linesOfOwners}},
+			{"attached", 0o444, &listing{linesOfAttached}},
 		},
 		around: map[string]around{"size": setSize, "seal": setSeal},
 		then:   map[string]func(*FS, *object){"size": resized, "seal": sealed},
@@ -52,73 +47,6 @@ func (o *object) segmentLocked() *objects.Segment { return o.impl.(*objects.Segm
 
 // memoryLocked returns the memory of the segment that o is. o.mu is held while it is used.
 func (o *object) memoryLocked() *memory { return o.segmentLocked().Storage().(*memory) }
-
-// attachLocked readies the memory of h's segment and adds to flags how the kernel is to use
-// it. later: the memory has to be readied first, see readyMemory. FS.mu is held.
-func (f *FS) attachLocked(h *handle, flags *uint32) syscall.Errno {
-	passthrough, errno := f.store.passes(f)
-	if errno != 0 {
-		return errno
-	}
-	o := h.file.object
-	o.lock()
-	defer o.mu.Unlock()
-	m, g := o.memoryLocked(), o.segmentLocked()
-	if m.alone != nil || h.Writes && m.frozen && !g.SealedWrite() {
-		return later
-	}
-	if errno := m.open(); errno != 0 {
-		if errno == syscall.EIDRM && h.file.gone {
-			// It has been sent since its name was looked up: the kernel looks again.
-			errno = syscall.ESTALE
-		}
-		return errno
-	}
-	h.attached = true
-	if !passthrough {
-		*flags = fuse.FOPEN_KEEP_CACHE
-		return 0
-	}
-	id, errno := m.back()
-	if errno != 0 {
-		return errno
-	}
-	h.backing = id
-	*flags = fuse.FOPEN_PASSTHROUGH
-	if h.Writes && !(g.SealedGrow() && m.bound()) {
-		// Whether a write may make it grow is ours to say then, and with this flag
-		// reads and writes come to us. Mappings do not make it grow.
-		*flags |= fuse.FOPEN_DIRECT_IO
-	}
-	return 0
-}
-
-// readyMemory readies the memory of o for being opened, also for writing if writes is set.
-func (f *FS) readyMemory(o *object, writes bool, e *errand) syscall.Errno {
-	if writes {
-		return f.thaw(o, e)
-	}
-	errno := o.beginAlone(e)
-	if errno == 0 {
-		o.endAlone()
-	}
-	return errno
-}
-
-// endAttach ends what attach began.
-func (o *object) endAttach() {
-	o.lock()
-	defer o.mu.Unlock()
-	o.memoryLocked().close()
-}
-
-// memoryAttr shows the size, blocks and times of a segment's memory.
-func (o *object) memoryAttr(out *fuse.Attr) {
-	o.lock()
-	defer o.mu.Unlock()
-	o.impl.Held() // books what has grown
-	o.memoryLocked().attr(out)
-}
 
 // submitNow carries out op, which does not wait, and returns its errno.
 func (f *FS) submitNow(o *object, op objects.Op, c objects.Caller, offset int64, size int) syscall.Errno {
@@ -179,82 +107,12 @@ var allocations = map[uint32]objects.Op{
 	unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE: objects.Punch,
 }
 
-// Fallocate implements fuse.RawFileSystem. fallocate(2): ENODEV, not a regular file
-// with storage; EOPNOTSUPP, not a mode of its file system.
-func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
-	h := f.handleFor(in.Fh)
-	if h == nil {
-		return fuse.EBADF
-	}
-	if !h.file.spec.memory {
-		return fuse.ENODEV
-	}
-	op, ok := allocations[in.Mode]
-	if !ok {
-		return status(syscall.EOPNOTSUPP)
-	}
-	c := h.callerFor(in.Caller)
-	errno := f.allocate(h.file.object, op, c, in)
-	f.noteFor(h.file.object, c, op.String(), 0, errno)
-	return status(errno)
-}
-
-func (f *FS) allocate(o *object, op objects.Op, c objects.Caller, in *fuse.FallocateIn) syscall.Errno {
-	if op == objects.Punch && in.Length > quickly {
-		e := f.newErrand(f.conn, in.Unique, in.Uid)
-		defer e.end()
-		if errno := f.punch(o, int64(in.Offset), int64(in.Length), e); errno != 0 {
-			return errno
-		}
-	}
-	return f.submitNow(o, op, c, int64(in.Offset), int(in.Length))
-}
-
-// Lseek implements fuse.RawFileSystem: lseek(2) with SEEK_DATA or SEEK_HOLE. Without
-// passthrough the page cache may have data that we do not, so everything counts as
-// data there, as in every other file.
-func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	h := f.handleFor(in.Fh)
-	if h == nil {
-		return fuse.EBADF
-	}
-	if h.backing != 0 {
-		o := h.file.object
-		o.lock()
-		defer o.mu.Unlock()
-		at, errno := o.memoryLocked().seek(int64(in.Offset), int(in.Whence))
-		out.Offset = uint64(at)
-		return status(errno)
-	}
-	attr := f.attrOf(h.file)
-	// lseek(2): ENXIO, beyond the end of the file.
-	if in.Offset >= attr.Size {
-		return status(syscall.ENXIO)
-	}
-	out.Offset = in.Offset
-	if in.Whence == unix.SEEK_HOLE {
-		out.Offset = attr.Size
-	}
-	return fuse.OK
-}
-
 // attrOf is what stat(2) shows of e.
 func (f *FS) attrOf(e entry) (attr fuse.Attr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fillAttrLocked(e, &attr)
 	return attr
-}
-
-// buffers holds what READs of memory are answered from.
-var buffers = sync.Pool{New: func() any { return new([fusedev.MaxRead]byte) }}
-
-// readMemory answers the READ k of a segment.
-func (f *FS) readMemory(k *call) {
-	buf := buffers.Get().(*[fusedev.MaxRead]byte)
-	defer buffers.Put(buf)
-	k.Data = buf[:min(k.Size, fusedev.MaxRead)]
-	f.submit(k)
 }
 
 // resized tells the page cache of a size that the kernel has not set itself. Cached

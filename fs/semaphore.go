@@ -3,7 +3,6 @@ package fs
 import (
 	"fmt"
 	"iter"
-	"syscall"
 
 	"ipcfs/objects"
 )
@@ -12,28 +11,14 @@ func init() {
 	present(presentation{
 		kind: "semaphore",
 		dir:  "semaphores",
-		flat: spec{read: objects.Wait, write: objects.Post, eof: true},
-		files: []spec{
-			{name: "wait", mode: 0o600, read: objects.Wait, write: objects.Wait, eof: true},
-			{name: "post", mode: 0o200, write: objects.Post},
+		flat: fileSpec{ops: &endpoint{reads: objects.Wait, writes: objects.Post, eof: true}},
+		files: []fileSpec{
+			{"wait", 0o600, &endpoint{reads: objects.Wait, writes: objects.Wait, eof: true}},
+			{"post", 0o200, &endpoint{writes: objects.Post}},
 			holdFile("hold"),
-			{name: "owners", mode: 0o444, lines: linesOfOwners},
+			{"owners", 0o444, &listing{linesOfOwners}},
 		},
 	})
-}
-
-// holdFile is an endpoint that a process holds by having it open. It can be opened
-// for reading and for writing, as shells have it; there is nothing to read, and what
-// is written (a process's own number, in the manner of lock files) goes nowhere:
-// owners tells who holds it.
-func holdFile(name string) spec {
-	return spec{
-		name: name,
-		mode: 0o600,
-		open: objects.Hold,
-		show: func(*FS, *object) []byte { return nil },
-		set:  func(*FS, *object, *identity, string) syscall.Errno { return 0 },
-	}
 }
 
 // linesOfOwners gives a line for each holder: pid, uid, command and seconds held.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"log"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -66,6 +67,7 @@ type wire struct {
 	sent   []byte          // all requests, one behind the other
 	unique uint64          // of the last
 	owners map[uint64]bool // of locks of fcntl(2)
+	closed map[uint64]bool // open files whose RELEASE was sent
 
 	mu       sync.Mutex // guards what follows
 	answered map[uint64][]byte
@@ -87,7 +89,7 @@ func newWire(t testing.TB) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{TB: t, fd: fds[0], served: make(chan error, 1), heard: make(chan struct{}), owners: make(map[uint64]bool), answered: make(map[uint64][]byte)}
+	w := &wire{TB: t, fd: fds[0], served: make(chan error, 1), heard: make(chan struct{}), owners: make(map[uint64]bool), closed: make(map[uint64]bool), answered: make(map[uint64][]byte)}
 	w.f = New(Config{Log: log.New(w, "", 0), MaxBytes: 16 << 20, MaxObjects: 100, NoPassthrough: true})
 	go w.hear()
 	go func() { w.served <- w.f.Serve(fds[1]) }()
@@ -170,7 +172,14 @@ func (w *wire) send(req []byte) (answer []byte) {
 		if len(req) < headerSize+8 || w.used(binary.NativeEndian.Uint64(req[headerSize:])) {
 			return nil // the kernel keeps a file open that a system call uses
 		}
-		w.flush(binary.NativeEndian.Uint64(req[headerSize:]))
+		fh := binary.NativeEndian.Uint64(req[headerSize:])
+		if w.f.handleFor(fh) != nil && len(req) >= int(unsafe.Sizeof(fuse.ReleaseIn{})) {
+			if w.closed[fh] {
+				return nil
+			}
+			w.closed[fh] = h.Opcode == opRelease
+		}
+		w.flush(fh)
 	case opSetlk, opSetlkw:
 		if len(req) >= headerSize+16 {
 			w.owners[binary.NativeEndian.Uint64(req[headerSize+8:])] = true
@@ -253,28 +262,6 @@ func (w *wire) end() {
 	}
 	<-w.heard
 	unix.Close(w.fd)
-	for fh := range f.handles {
-		w.flush(fh)
-		f.Release(nil, &fuse.ReleaseIn{Fh: fh})
-	}
-	for fh := range f.dirs {
-		f.ReleaseDir(&fuse.ReleaseIn{Fh: fh})
-	}
-	var nodes []*node
-	func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		for _, n := range f.nodes {
-			nodes = append(nodes, n)
-		}
-	}()
-	for o := range f.allObjects(new(identity)) {
-		unused, _ := f.remove(o.object, false)
-		f.destroy(unused)
-	}
-	for _, n := range nodes {
-		f.Forget(n.id, 1<<62)
-	}
 	left := func() (nodes, handles, dirs int, used amounts, users int) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -288,7 +275,9 @@ func (w *wire) end() {
 		nodes, handles, dirs, used, users := left()
 		return nodes == 1 && handles == 0 && dirs == 0 && used == amounts{} && users == 0 && f.fds.inUse() == 0
 	}
+	// What was under way when the last request was answered may come to something yet.
 	for end := time.Now().Add(3 * time.Second); !clean() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		w.letGo()
 	}
 	if !clean() {
 		nodes, handles, dirs, used, users := left()
@@ -299,6 +288,39 @@ func (w *wire) end() {
 	defer w.mu.Unlock()
 	if said := w.logged.String(); strings.Contains(said, "panic") {
 		w.Errorf("%s\n%x", said, w.sent)
+	}
+}
+
+// letGo closes all files, removes all objects, and forgets all nodes.
+func (w *wire) letGo() {
+	f := w.f
+	var handles, dirs, nodes []uint64
+	func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.handlesMu.Lock()
+		defer f.handlesMu.Unlock()
+		handles = slices.Collect(maps.Keys(f.handles))
+		dirs = slices.Collect(maps.Keys(f.dirs))
+		nodes = slices.Collect(maps.Keys(f.nodes))
+	}()
+	for _, fh := range handles {
+		if w.closed[fh] {
+			continue // it is under way
+		}
+		w.closed[fh] = true
+		w.flush(fh)
+		f.Release(nil, &fuse.ReleaseIn{Fh: fh})
+	}
+	for _, fh := range dirs {
+		f.ReleaseDir(&fuse.ReleaseIn{Fh: fh})
+	}
+	for o := range f.allObjects(new(identity)) {
+		unused, _ := f.remove(o.object, false)
+		f.destroy(unused)
+	}
+	for _, id := range nodes {
+		f.Forget(id, 1<<62)
 	}
 }
 
@@ -532,7 +554,7 @@ func mutated(all [][]byte, r *rand.Rand) []byte {
 }
 
 // mutations is how many sessions each run of the tests makes up: they take some seconds.
-const mutations = 300
+const mutations = 200
 
 // Whatever a kernel sends, no request is lost, nothing panics, and when all is released
 // nothing is on the books.

@@ -33,19 +33,25 @@ func (t *tracer) Submit(now objects.Time, r *objects.Request) objects.Finished {
 	return done
 }
 
-// traceFile makes the file of f's trace. It is its owner's: it tells what everybody
+// newTraceFile makes the file of f's trace. It is its owner's: it tells what everybody
 // does.
-func (f *FS) traceFile(ino uint64, d *staticDir, now time.Time) *file {
+func (f *FS) newTraceFile(ino uint64, d *staticDir, now time.Time) *file {
 	f.trace.object.fresh = func() objects.Object { return &tracer{trace: &f.trace} }
 	f.trace.object.fs = f
 	f.trace.object.impl = f.trace.object.fresh()
 	f.trace.object.kind = &kindDir{p: new(presentation)}
-	return &file{
-		inode:  inode{ino: ino, mode: fuse.S_IFREG | 0o400, uid: d.uid, gid: d.gid, ctime: now},
-		object: &f.trace.object,
-		spec:   &spec{name: "trace", read: objects.Read},
-	}
+	s := &fileSpec{name: "trace", ops: &traceFile{endpoint{reads: objects.Read}}}
+	return s.file(inode{ino: ino, mode: fuse.S_IFREG | 0o400, uid: d.uid, gid: d.gid, ctime: now}, &f.trace.object)
 }
+
+// traceCost is the memory of an open trace in bytes: two times the lines that it may be
+// behind, which append doubles.
+const traceCost = 2 * 512 << 10
+
+// A traceFile is an endpoint whose readers may be behind.
+type traceFile struct{ endpoint }
+
+func (p *traceFile) openCost() int64 { return traceCost }
 
 // TracedOperations are the words by which trace lines name operations, sorted.
 func TracedOperations() []string {
@@ -180,7 +186,7 @@ func (f *FS) memoryAt(id uint64) *object {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n := f.nodes[id]; n != nil {
-		if e, ok := n.entry.(*file); ok && e.spec.memory {
+		if e, ok := n.entry.(*file); ok && e.isMemory() {
 			return e.object
 		}
 	}

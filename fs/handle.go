@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"bytes"
 	"sync/atomic"
 	"syscall"
 
@@ -10,49 +9,6 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
-
-// A file is an entry that is not a directory: an endpoint, a control file, or one
-// of .ipcfs.
-type file struct {
-	inode
-	object *object // nil in .ipcfs
-	spec   *spec
-	folder *folderDir // that it is a member of, nil if none
-	locks  atomic.Pointer[fileLocks]
-}
-
-// valueSize is the size in bytes that control files show, as those of sysfs do: theirs is
-// not known before they are read. The kernel takes a size of 0 for the end of the file
-// without asking us (filemap_splice_read, mm/filemap.c): sendfile(2) and splice(2) would
-// copy nothing.
-const valueSize = 4096
-
-// attr shows what the object holds on its endpoints.
-func (e *file) attr(out *fuse.Attr) {
-	if (e.spec.show != nil || e.spec.lines != nil) && e.spec.attr == nil && !e.spec.endpoint() {
-		out.Size = valueSize
-	}
-	if e.object == nil {
-		return
-	}
-	if e.spec.attr != nil {
-		e.spec.attr(out)
-		return
-	}
-	if e.spec.memory {
-		out.Nlink += uint32(e.object.links.len())
-		e.object.memoryAttr(out)
-		return
-	}
-	if e.borrowed() {
-		e.borrow(out)
-	}
-	held := e.object.held()
-	setTimes(out, held)
-	if e.spec.endpoint() {
-		out.Size = uint64(held.Bytes)
-	}
-}
 
 // A handle is an open file.
 type handle struct {
@@ -96,7 +52,7 @@ type handle struct {
 // stream shows where its offset will be once all that is held has been read, and
 // never 0, which is what tail -f goes by.
 func (h *handle) size() uint64 {
-	if h.file.spec.eof {
+	if h.file.endpoint.eof {
 		return 0
 	}
 	o := h.file.object
@@ -119,18 +75,6 @@ func (f *FS) handleFor(fh uint64) *handle {
 	return f.handles[fh]
 }
 
-// openable is 0 if files of s can be opened with flags: EACCES for a wrong
-// direction, whoever asks.
-func (s *spec) openable(flags uint32) syscall.Errno {
-	mode := flags & syscall.O_ACCMODE
-	switch {
-	case mode != syscall.O_WRONLY && !s.readable(), mode != syscall.O_RDONLY && !s.writable(),
-		mode == syscall.O_RDONLY && s.answers, mode != syscall.O_RDWR && s.both:
-		return syscall.EACCES
-	}
-	return 0
-}
-
 // handleCost is what an open file costs the daemon in bytes: the handle, its place among
 // the handles, the writer it may have, and what its object keeps for it.
 const handleCost = 2048
@@ -138,20 +82,11 @@ const handleCost = 2048
 // watchCost is what it costs to watch a process: a pidfd and a goroutine.
 const watchCost = 8 << 10
 
-// traceCost is the memory of an open trace in bytes: two times the lines that it may be
-// behind, which append doubles.
-const traceCost = 2 * 512 << 10
-
 // openCost is what an open file of e costs the daemon that shows the fixed text.
-func (f *FS) openCost(e *file, text []byte) int64 {
+func openCost(e *file, text []byte) int64 {
 	cost := int64(handleCost + len(text))
-	switch {
-	case e.spec.lines != nil:
-		cost += textCost
-	case e.spec.open == objects.Hold || e.spec.read == objects.Lease:
-		cost += watchCost
-	case e.object == &f.trace.object:
-		cost += traceCost
+	if x, ok := e.spec.ops.(fileCoster); ok {
+		cost += x.openCost()
 	}
 	return cost
 }
@@ -166,38 +101,9 @@ func (f *FS) newHandleLocked(e *file, n *node, flags uint32) (*handle, uint32) {
 	mode := flags & syscall.O_ACCMODE
 	h.Reads = mode != syscall.O_WRONLY
 	h.Writes = mode != syscall.O_RDONLY
-	if h.Reads {
-		h.ReadOp = e.spec.read
-	}
-	if h.ReadOp == objects.Receipt {
-		h.WantReceipts(receipt)
-	}
-	if h.Writes {
-		h.WriteOp = e.spec.write
-	}
-	h.Filter, h.Render = e.spec.only, e.spec.render
 	open := uint32(fuse.FOPEN_DIRECT_IO)
-	if e.spec.endpoint() {
-		nonblock := flags&syscall.O_NONBLOCK != 0
-		h.EOF = e.spec.eof && !nonblock
-		h.Seekable = !h.Writes && !nonblock && !e.spec.memory && !e.spec.stream
-		h.seeks = h.Seekable
-		open |= fuse.FOPEN_PARALLEL_DIRECT_WRITES
-		if !h.Seekable {
-			// Without it a write on a read-write descriptor waits for a parked
-			// read of it in an unkillable sleep on the file position.
-			open |= fuse.FOPEN_STREAM
-		}
-		if h.Writes {
-			// FLUSH takes the inode's lock in some kernels (6.12): a close(2) of
-			// one copy of the descriptor would hang while another's write is
-			// parked. FS.unlock does what FLUSH is for. Where messages are framed
-			// it has to come: see object.submitLocked.
-			open |= fuse.FOPEN_NOFLUSH
-		}
-	}
-	if e.spec.lines != nil {
-		h.lines = &text{lines: e.spec.lines(f, e.object, &h.opener)}
+	if x, ok := e.spec.ops.(fileOpener); ok {
+		open = x.opened(f, h, flags)
 	}
 	n.useLocked()
 	if h.Seekable {
@@ -213,7 +119,7 @@ func (f *FS) addHandle(h *handle) {
 	defer f.handlesMu.Unlock()
 	f.lastFh++
 	h.fh, h.Serial = f.lastFh, f.lastFh
-	if !h.file.spec.endpoint() {
+	if h.file.endpoint == nil {
 		h.fh |= fusedev.SlowHandle
 	}
 	f.handles[h.fh] = h
@@ -255,7 +161,7 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 		return
 	}
 	k.handle.Process = leader(in.Pid)
-	if s := k.handle.file.spec; k.handle.lines != nil || s.grouped && k.handle.Writes {
+	if x, ok := k.handle.file.spec.ops.(fileGrouper); ok && x.grouped(k.handle) {
 		k.handle.opener = *f.identityOf(in.Caller)
 	}
 	f.submit(k)
@@ -264,25 +170,21 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 // textToOpen is the text that the opening of node id fixes, nil if it fixes none. ENOENT:
 // what it shows has gone.
 func (f *FS) textToOpen(id uint64) (text []byte, errno syscall.Errno) {
-	e := f.fixedAt(id)
-	if e == nil {
-		return nil, 0
+	if e := f.fileAt(id); e != nil {
+		if x, ok := e.spec.ops.(fileFixer); ok {
+			return x.textToOpen(e.object)
+		}
 	}
-	if text = e.spec.show(f, e.object); text == nil {
-		return nil, syscall.ENOENT
-	}
-	return text, 0
+	return nil, 0
 }
 
-// fixedAt is the file that node id is, nil if it is none whose text is fixed when it is
-// opened.
-func (f *FS) fixedAt(id uint64) *file {
+// fileAt is the file that node id is, nil if it is none.
+func (f *FS) fileAt(id uint64) *file {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n := f.nodes[id]; n != nil {
-		if e, ok := n.entry.(*file); ok && e.spec.fixed {
-			return e
-		}
+		e, _ := n.entry.(*file)
+		return e
 	}
 	return nil
 }
@@ -301,7 +203,7 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller, tex
 		return syscall.EISDIR, nil
 	}
 	if n.shared && flags&syscall.O_ACCMODE != syscall.O_RDONLY && (caller.Pid == 0 || e.claims[caller.Pid] == nil) {
-		if errno := e.spec.openable(flags); errno != 0 {
+		if errno := e.spec.ops.openable(flags); errno != 0 {
 			return errno, nil
 		}
 		k.atGate = true
@@ -312,23 +214,23 @@ func (f *FS) beginOpen(k *call, id uint64, flags uint32, caller fuse.Caller, tex
 
 // openNodeLocked is beginOpen of e through n. FS.mu is held.
 func (f *FS) openNodeLocked(k *call, n *node, e *file, flags uint32, caller fuse.Caller, text []byte) syscall.Errno {
-	if errno := e.spec.openable(flags); errno != 0 {
+	if errno := e.spec.ops.openable(flags); errno != 0 {
 		return errno
 	}
 	if n.shared && flags&syscall.O_ACCMODE != syscall.O_RDONLY || n.parked.Load() > 0 {
 		return syscall.ESTALE
 	}
-	cost := f.openCost(e, text)
+	cost := openCost(e, text)
 	if errno := f.ledger.keep(caller.Uid, amounts{Kept: cost}); errno != 0 {
 		return errno
 	}
 	h, open := f.newHandleLocked(e, n, flags)
 	k.leases = h.ReadOp == objects.Lease
 	h.opener.Caller, h.cost = callerOf(caller), cost
-	if e.spec.fixed {
+	if text != nil {
 		h.text = &text
 	}
-	if e.spec.memory {
+	if e.isMemory() {
 		if errno := f.attachLocked(h, &open); errno != 0 {
 			f.dropHandleLocked(h)
 			k.object = e.object
@@ -336,7 +238,7 @@ func (f *FS) openNodeLocked(k *call, n *node, e *file, flags uint32, caller fuse
 		}
 	}
 	k.handle, k.object, k.openFlags = h, e.object, open
-	k.Op, k.Handle, k.Caller = e.spec.opening(), &h.Handle, callerOf(caller)
+	k.Op, k.Handle, k.Caller = e.opening(), &h.Handle, callerOf(caller)
 	k.Nonblock = flags&syscall.O_NONBLOCK != 0
 	return 0
 }
@@ -374,14 +276,14 @@ func (f *FS) close(h *handle) {
 	f.forgetHandle(h)
 	h.lines.end()
 	o := h.file.object
-	if o == nil || !h.file.spec.endpoint() {
+	if o == nil || h.file.endpoint == nil {
 		return
 	}
 	r := objects.Request{Op: objects.Close, Handle: &h.Handle, Tag: (*call)(nil)}
 	f.withObject(o, func(now objects.Time) objects.Finished {
 		h.watch.end()
 		h.unlistLocked()
-		if h.file.spec.stream { // the other end may be the last
+		if h.file.endpoint.stream { // the other end may be the last
 			o.reviewPollersLocked()
 		}
 		r.Killed = h.writer.broke()
@@ -435,132 +337,38 @@ func (h *handle) identify(r *objects.Request, c fuse.Caller) {
 // ServeRead implements fusedev.Handler.
 func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 	h := f.handleFor(in.Fh)
-	if h == nil || !h.Reads && !h.file.spec.memory { // read(2): EBADF, not open for reading
-		c.Reply(in.Unique, syscall.EBADF)
-		return
-	}
-	s := h.file.spec
-	if s.part != nil {
-		f.readPart(c, h, in)
-		return
-	}
-	if in.ReadFlags&fuse.READ_LOCKOWNER == 0 && !s.memory && !s.fixed {
-		// Every read(2) has a lock owner; a page fault has none. A private mapping
-		// cannot be refused, but it must not take messages (fs/fuse/file.c). Nor has
-		// sendfile(2) or splice(2) one: EINVAL makes programs read and write instead.
-		// What is fixed may be in the kernel's pages, other texts would grow old there.
-		c.Reply(in.Unique, syscall.EINVAL)
-		return
-	}
-	if s.read == 0 {
-		if errno := f.disowned(h); errno != 0 {
-			c.Reply(in.Unique, errno)
+	if h != nil && (h.Reads || h.file.isMemory()) { // a write to a page of memory reads it first
+		if x, ok := h.file.spec.ops.(fileReader); ok {
+			x.read(f, c, h, in)
 			return
 		}
-		if h.lines != nil {
-			h.lines.answer(f, c, in)
-			return
-		}
-		c.ReplyData(in.Unique, h.readText(f, in.Offset, in.Size))
-		return
 	}
-	k := newCall(f, c, h, in.Unique, replyData)
-	k.Op = s.read
-	h.identify(&k.Request, in.Caller)
-	k.Size, k.Offset = int(in.Size), int64(in.Offset)
-	if s.memory {
-		f.readMemory(k)
-		return
-	}
-	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
-	if s.stream {
-		next := h.next.Swap(0)
-		k.More = in.Offset > 0 && int64(in.Offset) == next
-	}
-	f.submit(k)
+	c.Reply(in.Unique, syscall.EBADF) // read(2): not open for reading
 }
 
-// keepData is the Keep of writes to streams.
-func (f *FS) keepData(data []byte) objects.Buffer { return f.conn.Keep(data) }
+// faults reports whether the READ in is none of a read(2), which has a lock owner. A private
+// mapping cannot be refused, but a page fault must not take messages (fs/fuse/file.c). Nor has
+// sendfile(2) or splice(2) one: EINVAL makes programs read and write instead. Texts would
+// grow old in the kernel's pages.
+func faults(in *fuse.ReadIn) bool { return in.ReadFlags&fuse.READ_LOCKOWNER == 0 }
 
 // ServeWrite implements fusedev.Handler.
 func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 	h := f.handleFor(in.Fh)
-	if h == nil || !h.Writes { // write(2): EBADF, not open for writing
-		c.Reply(in.Unique, syscall.EBADF)
-		return
-	}
-	s := h.file.spec
-	if s.around != nil {
-		if len(data) > maxValue { // which is not to be kept meanwhile
-			c.Reply(in.Unique, syscall.EINVAL)
+	if h != nil && h.Writes {
+		if x, ok := h.file.spec.ops.(fileWriter); ok {
+			x.write(f, c, h, in, data)
 			return
 		}
-		caller, n, value := h.callerFor(in.Caller), len(data), bytes.Clone(data)
-		f.errandFor(c, in.Unique, h.opener.Uid, func(e *errand) {
-			errno := s.around(f, h.file.object, trimValue(value), e, func() syscall.Errno { return f.set(h, caller, value) })
-			if errno == 0 && s.then != nil {
-				s.then(f, h.file.object)
-			}
-			if errno != 0 {
-				c.Reply(e.unique, errno)
-				return
-			}
-			c.ReplyWrite(e.unique, n)
-		})
-		return
 	}
-	if s.write == 0 {
-		switch errno := f.set(h, h.callerFor(in.Caller), data); {
-		case errno != 0:
-			c.Reply(in.Unique, errno)
-		case s.then != nil:
-			unique, n := in.Unique, len(data)
-			f.spawn("what follows a setting", func() {
-				answered := false
-				defer func() {
-					if !answered {
-						c.Reply(unique, syscall.EIO)
-					}
-				}()
-				s.then(f, h.file.object)
-				answered = true
-				c.ReplyWrite(unique, n)
-			})
-		default:
-			c.ReplyWrite(in.Unique, len(data))
-		}
-		return
-	}
-	k := newCall(f, c, h, in.Unique, replyWrite)
-	k.Op = s.write
-	h.identify(&k.Request, in.Caller)
-	k.Data, k.Offset = data, int64(in.Offset)
-	if in.WriteFlags&fuse.WRITE_LOCKOWNER != 0 {
-		k.files = in.LockOwner
-	}
-	if s.stream {
-		k.Keep, k.Keeps = f.keep, fusedev.BufferSize
-	}
-	if s.memory && in.WriteFlags&fuse.WRITE_CACHE != 0 {
-		k.Op = objects.WriteBack
-	}
-	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
-	if s.memory && h.file.object.atWork.Load() {
-		// Who works on the memory has the kernel's lock on it, again and again for a
-		// moment: it is not to be waited for here.
-		k.Data = bytes.Clone(data)
-		f.spawn("a write to memory", func() { f.submit(k) })
-		return
-	}
-	f.submit(k)
+	c.Reply(in.Unique, syscall.EBADF) // write(2): not open for writing
 }
 
 // ServePoll implements fusedev.Handler.
 func (f *FS) ServePoll(c *fusedev.Conn, in *fusedev.PollIn) {
 	h := f.handleFor(in.Fh)
 	events := objects.In | objects.Out
-	if h != nil && h.file.spec.endpoint() {
+	if h != nil && h.file.endpoint != nil {
 		events = h.polledFor(in)
 	}
 	c.ReplyPoll(in.Unique, pollMask(events))
@@ -577,44 +385,4 @@ func pollMask(e objects.Events) uint32 {
 		mask |= wrNorm
 	}
 	return mask
-}
-
-// maxValue is the longest value in bytes that can be written to a control file.
-const maxValue = 4096
-
-// set writes data to h's control file.
-func (f *FS) set(h *handle, c objects.Caller, data []byte) syscall.Errno {
-	if errno := f.disowned(h); errno != 0 {
-		return errno
-	}
-	if len(data) > maxValue {
-		return syscall.EINVAL
-	}
-	return h.file.spec.set(f, h.file.object, &identity{c, h.opener.groups}, trimValue(data))
-}
-
-// readText reads a control file. What it shows is fixed by the read at offset 0, so
-// that a reader with a small buffer sees one consistent text.
-func (h *handle) readText(f *FS, offset uint64, size uint32) []byte {
-	text := h.shown(f)
-	if text == nil || offset == 0 && !h.file.spec.fixed {
-		fresh := h.file.spec.show(f, h.file.object)
-		text = &fresh
-		h.setShown(f, text)
-	}
-	b := *text
-	b = b[min(offset, uint64(len(b))):]
-	return b[:min(int(size), len(b))]
-}
-
-func (h *handle) shown(f *FS) *[]byte {
-	f.handlesMu.RLock()
-	defer f.handlesMu.RUnlock()
-	return h.text
-}
-
-func (h *handle) setShown(f *FS, text *[]byte) {
-	f.handlesMu.Lock()
-	defer f.handlesMu.Unlock()
-	h.text = text
 }

@@ -3,7 +3,9 @@ package fs
 import (
 	"strconv"
 	"syscall"
+	"time"
 
+	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -47,35 +49,82 @@ func (o *object) numberSome() (all bool) {
 // messageFile is a file as its sender left it: theirs, and of the time it was sent. Who
 // may search the folder may read it. ls(1) shows the set-user-ID bit of one that was
 // written by another user than the one it belongs to; it cannot be executed.
-func messageFile(o *object, name string) *spec {
+func messageFile(o *object, name string) *fileSpec {
 	m := o.message(name)
 	if m == nil {
 		return nil
 	}
-	sender, deputy := m.Sender, m.Writer() != nil
-	sent, size := wall.at(m.Sent), uint64(m.Size())
-	return &spec{
-		mode: 0o444,
-		attr: func(out *fuse.Attr) {
-			out.Uid, out.Gid, out.Size = sender.Uid, sender.Gid, size
-			if deputy {
-				out.Mode |= syscall.S_ISUID // with another user's rights than its own
-			}
-			out.SetTimes(&sent, &sent, &sent)
-		},
-		fixed: true,
-		show: func(_ *FS, o *object) []byte {
-			m := o.message(name)
-			if m == nil {
-				return nil
-			}
-			if m.Data == nil { // part reads it
-				return []byte{}
-			}
-			return m.Data // which does not change
-		},
-		part: messagePart(m, name),
+	return &fileSpec{mode: 0o444, ops: &messageOps{
+		name: name, seq: m.Seq, sender: m.Sender, deputy: m.Writer() != nil,
+		sent: wall.at(m.Sent), size: m.Size(), memory: m.Size() != int64(len(m.Data)),
+	}}
+}
+
+// A messageOps is a message that a mailbox holds as a file: itself, rather than a way to its
+// object. It may have been received since.
+type messageOps struct {
+	name   string
+	seq    uint64
+	sender objects.Caller
+	deputy bool // another user has written it
+	sent   time.Time
+	size   int64
+	memory bool // its bytes are a segment that was sent whole
+}
+
+func (x *messageOps) openable(flags uint32) syscall.Errno { return openableAs(true, false, flags) }
+
+func (x *messageOps) attr(_ *file, out *fuse.Attr) {
+	out.Uid, out.Gid, out.Size = x.sender.Uid, x.sender.Gid, uint64(x.size)
+	if x.deputy {
+		out.Mode |= syscall.S_ISUID // with another user's rights than its own
 	}
+	out.SetTimes(&x.sent, &x.sent, &x.sent)
+}
+
+func (x *messageOps) textToOpen(o *object) ([]byte, syscall.Errno) {
+	m := o.message(x.name)
+	switch {
+	case m == nil:
+		return nil, syscall.ENOENT
+	case m.Data == nil: // readMemory reads it
+		return []byte{}, 0
+	}
+	return m.Data, 0 // which does not change, and may be in the kernel's pages
+}
+
+func (x *messageOps) read(f *FS, c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
+	switch errno := f.disowned(h); {
+	case x.memory:
+		x.readMemory(c, h, in)
+	case errno != 0:
+		c.Reply(in.Unique, errno)
+	default:
+		c.ReplyData(in.Unique, part(*h.text, in.Offset, in.Size))
+	}
+}
+
+// readMemory answers a READ of a message that is memory, as long as the mailbox holds it.
+// EIDRM: no longer.
+func (x *messageOps) readMemory(c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
+	buf := buffers.Get().(*[fusedev.MaxRead]byte)
+	defer buffers.Put(buf)
+	n, errno := x.readAt(h.file.object, buf[:min(in.Size, fusedev.MaxRead)], int64(in.Offset))
+	if errno != 0 {
+		c.Reply(in.Unique, errno)
+		return
+	}
+	c.ReplyData(in.Unique, buf[:n])
+}
+
+func (x *messageOps) readAt(o *object, p []byte, offset int64) (int, syscall.Errno) {
+	o.lock()
+	defer o.mu.Unlock()
+	m := o.impl.(*objects.Mailbox).Message(x.seq)
+	if m == nil {
+		return 0, syscall.EIDRM
+	}
+	return m.ReadAt(p, offset)
 }
 
 func sequenceNumber(m *objects.Message) string { return strconv.FormatUint(m.Seq, 10) }
