@@ -64,7 +64,7 @@ func (o *object) submitLocked(now objects.Time, k *call) objects.Finished {
 	if o.broken && k.Op != objects.Close && k.Op != objects.Release {
 		return k.Fail(syscall.EIO)
 	}
-	if b, ok := o.impl.(*objects.Mailbox); ok {
+	if b, ok := o.impl.(framer); ok && k.handle != nil {
 		switch {
 		case k.Op == objects.Send && b.Framed(&k.handle.Handle):
 			k.handle.noteWriter(k.Caller.Pid, k.files)

@@ -162,13 +162,13 @@ func (f *FS) logPanic(what string) {
 func (o *object) afterCallLocked(out *outcome) {
 	if o.clock != nil {
 		o.clock.setLocked()
-		if b, ok := o.impl.(*objects.Mailbox); ok {
+		if b, ok := o.impl.(forwarder); ok {
 			if _, any := b.DeadLetters(); any {
 				out.forward = o
 			}
 		}
 	}
-	if o.kind.p.kind != segmentKind {
+	if !o.kind.p.grows {
 		o.last.store(o.impl.Held())
 	}
 	out.wake = o.wokenLocked()

@@ -17,6 +17,9 @@ type presentation struct {
 	nodes bool     // mknod(2) makes FIFOs and sockets beside the objects
 	links bool     // link(2) gives a flat object further names, and rm leaves it to those who have it open
 
+	// grows says that what an object holds may change without a call on it: it is asked.
+	grows bool
+
 	// make makes an object, which books what it holds on uid; nil: the kind's New.
 	make func(f *FS, uid uint32) objects.Object
 
@@ -32,6 +35,21 @@ type presentation struct {
 
 	files   []fileSpec // endpoints and control files, in the order in which they are listed
 	folders []folder   // directories of more of them
+}
+
+// A framer is an object that takes some messages in several writes.
+type framer interface {
+	Framed(h *objects.Handle) bool
+}
+
+// A forwarder is an object with messages that are to go on to another.
+type forwarder interface {
+	DeadLetters() (to string, any bool)
+}
+
+// A broadcaster is an object that may give what is sent to all who have it open.
+type broadcaster interface {
+	Broadcasts() bool
 }
 
 type policyCheck func(f *FS, o *object, who *identity, value string) syscall.Errno

@@ -60,17 +60,6 @@ func (w *waitTimes) snapshot() []waitTime {
 	return all
 }
 
-// gauges are the words of stat files that go up and down; words that begin with open_
-// or end in waiting are, too. The others count what has happened.
-var gauges = map[string]bool{
-	"messages": true, "bytes": true, "leased": true, "oob": true, "value": true, "owners": true, "lock_owners": true,
-	"booked": true, "attached": true,
-}
-
-func isGauge(name string) bool {
-	return gauges[name] || strings.HasPrefix(name, "open_") || strings.HasSuffix(name, "waiting")
-}
-
 // A family is one metric. Its samples follow its head, which is written with the first.
 type family struct {
 	name, kind, help string
@@ -120,12 +109,10 @@ func (f *FS) mountMetrics(yield func([]byte) bool) bool {
 func (f *FS) counterMetrics(who *identity, yield func([]byte) bool) bool {
 	for _, d := range f.kinds {
 		kind := d.p.kind
-		for i, c := range objects.KindNamed(kind).New(objects.Unlimited).Stat() { // in a fixed order
-			m := &family{name: "ipcfs_" + kind + "_" + c.Name + "_total", kind: "counter",
-				help: "What the stat file of a " + kind + " counts as " + c.Name + "."}
-			if isGauge(c.Name) {
-				m = &family{name: "ipcfs_" + kind + "_" + c.Name, kind: "gauge",
-					help: "What the stat file of a " + kind + " shows as " + c.Name + "."}
+		for i, c := range objects.KindNamed(kind).Counters {
+			m := &family{name: "ipcfs_" + kind + "_" + c.Name + "_total", kind: "counter", help: c.Help}
+			if c.Gauge {
+				m.name, m.kind = "ipcfs_"+kind+"_"+c.Name, "gauge"
 			}
 			for o := range f.objectsIn(d, who) {
 				counters := look(o.object, objects.Object.Stat)

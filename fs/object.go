@@ -73,7 +73,7 @@ func (o *object) await() {
 // held says what o holds, or held after the last call: nobody waits for o to be told,
 // also with FS.mu held. What memory holds it is asked itself.
 func (o *object) held() objects.Held {
-	if o.kind != nil && o.kind.p.kind == segmentKind {
+	if o.kind != nil && o.kind.p.grows {
 		return look(o, objects.Object.Held)
 	}
 	return o.last.load()

@@ -170,7 +170,7 @@ func (o *object) rivalsLocked(h *handle) bool {
 	}
 	switch h.ReadOp {
 	case 0, objects.Receive, objects.Lease:
-		b, ok := o.impl.(*objects.Mailbox)
+		b, ok := o.impl.(broadcaster)
 		return !ok || !b.Broadcasts()
 	case objects.Read:
 		return h.file.endpoint.stream

@@ -27,6 +27,7 @@ func init() {
 		make:  newSegment,
 		flat:  fileSpec{ops: newMemoryFile()},
 		links: true,
+		grows: true,
 		files: []fileSpec{
 			{"data", 0o600, newMemoryFile()},
 			holdFile("lock"),

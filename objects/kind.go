@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A Kind is one kind of object. Each is registered by the file that implements it;
-// the drivers find them here and know no kind by name.
+// A Kind is one kind of object, with what the drivers and the commands show of one. Each is
+// registered by the file that implements it; they find it here and know no kind by name.
 type Kind struct {
 	// Name is the kind's word in the singular: "mailbox".
 	Name string
@@ -21,11 +21,43 @@ type Kind struct {
 
 	// Ops are the operations that the kind understands.
 	Ops []Op
+
+	// Counters are what Stat gives, in its order.
+	Counters []CounterKind
+
+	// Level is how full an object of the kind is.
+	Level Level
+}
+
+// A CounterKind says what one line of a stat file is.
+type CounterKind struct {
+	Name  string
+	Gauge bool   // it goes up and down; others count what has happened
+	Help  string // a sentence
+}
+
+// A Level is how full an object is, and of how much. The zero Level is that of a kind that
+// cannot be full.
+type Level struct {
+	Unit  string // "messages" or "bytes", of which Held tells, or another word
+	Value string // the policy that is the level, if Unit is another word
+	Full  string // the policy that bounds it, "" if none does
+}
+
+// declared makes sure that Stat and Counters agree: what shows counters goes by their order.
+func (k Kind) declared() bool {
+	stat := k.New(Unlimited).Stat()
+	return slices.EqualFunc(stat, k.Counters, func(c Counter, d CounterKind) bool { return c.Name == d.Name })
 }
 
 var kinds []Kind
 
-func register(k Kind) {
+// Register adds a kind. It is called from an init function, and panics if the counters of k are
+// not those that its objects show.
+func Register(k Kind) {
+	if !k.declared() {
+		panic(fmt.Sprintf("objects: a %s declares other counters than it has", k.Name))
+	}
 	kinds = append(kinds, k)
 	slices.SortFunc(kinds, func(a, b Kind) int { return strings.Compare(a.Name, b.Name) })
 }

@@ -21,11 +21,13 @@ const (
 )
 
 func init() {
-	register(Kind{
+	Register(Kind{
 		Name:     "mailbox",
 		New:      func(l Ledger) Object { return NewMailbox(l) },
 		Policies: mailboxPolicies.names(),
 		Ops:      []Op{Open, Send, Receive, Lease, Settle, Receipt, Peek, Flush, Release, Close},
+		Counters: mailboxCounters,
+		Level:    Level{Unit: "messages", Full: "capacity"},
 	})
 }
 
@@ -363,6 +365,22 @@ func (b *Mailbox) Ready(h *Handle) Events {
 // Held implements Object.
 func (b *Mailbox) Held() Held {
 	return Held{Messages: b.held.n, Bytes: b.held.bytes + b.held.memory, Changed: b.changed, Taken: b.taken}
+}
+
+// mailboxCounters are what Stat gives.
+var mailboxCounters = []CounterKind{
+	{"messages", true, "Messages held."},
+	{"bytes", true, "Bytes held."},
+	{"sent", false, "Messages that were sent."},
+	{"received", false, "Messages that were received."},
+	{"dropped", false, "Messages that were dropped."},
+	{"expired", false, "Messages that expired."},
+	{"redelivered", false, "Messages that returned from a lease."},
+	{"leased", true, "Messages on lease."},
+	{"senders_waiting", true, "Sends that wait."},
+	{"receivers_waiting", true, "Receives and peeks that wait."},
+	{"open_senders", true, "Files open for sending."},
+	{"open_receivers", true, "Files open for receiving."},
 }
 
 // Stat implements Object.

@@ -21,11 +21,13 @@ const (
 )
 
 func init() {
-	register(Kind{
+	Register(Kind{
 		Name:     "pipe",
 		New:      func(l Ledger) Object { return NewPipe(l) },
 		Policies: pipePolicies.names(),
 		Ops:      []Op{Open, Connect, Write, Read, Send, Receive, Hangup, Flush, Close},
+		Counters: pipeCounters,
+		Level:    Level{Unit: "bytes", Full: "capacity"},
 	})
 }
 
@@ -855,6 +857,20 @@ func (p *Pipe) SetPolicy(now Time, name, value string) (Finished, syscall.Errno)
 // Held implements Object.
 func (p *Pipe) Held() Held {
 	return Held{Messages: p.oob.held.n, Bytes: p.held, Changed: max(p.changed, p.oob.changed), Taken: max(p.taken, p.oob.taken)}
+}
+
+// pipeCounters are what Stat gives.
+var pipeCounters = []CounterKind{
+	{"bytes", true, "Bytes held."},
+	{"written", false, "Bytes that were written."},
+	{"read", false, "Bytes that were read."},
+	{"dropped", false, "Bytes that were dropped."},
+	{"oob", true, "Messages held out of band."},
+	{"openers_waiting", true, "Opens that wait for the other end."},
+	{"readers_waiting", true, "Reads that wait."},
+	{"writers_waiting", true, "Writes that wait."},
+	{"open_readers", true, "Files open for reading."},
+	{"open_writers", true, "Files open for writing."},
 }
 
 // Stat implements Object.

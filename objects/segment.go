@@ -14,11 +14,13 @@ import (
 const bookUnit = 4096
 
 func init() {
-	register(Kind{
+	Register(Kind{
 		Name:     "segment",
 		New:      func(l Ledger) Object { return NewSegment(l, new(Bytes), 0) },
 		Policies: segmentPolicies.names(),
 		Ops:      []Op{Open, ReadAt, WriteAt, Resize, Allocate, Reserve, Punch, Hold, Release, Close},
+		Counters: segmentCounters,
+		Level:    Level{Unit: "bytes"},
 	})
 }
 
@@ -460,6 +462,17 @@ func (g *Segment) Held() Held {
 	}
 	g.bookGrowth()
 	return Held{Bytes: g.memory.Size(), Changed: g.changed, Taken: g.taken}
+}
+
+// segmentCounters are what Stat gives.
+var segmentCounters = []CounterKind{
+	{"bytes", true, "The size in bytes."},
+	{"booked", true, "Bytes on the books."},
+	{"attached", true, "Open files."},
+	{"open_readers", true, "Files open for reading."},
+	{"open_writers", true, "Files open for writing."},
+	{"lock_owners", true, "Holders of the lock."},
+	{"lock_waiting", true, "Opens that wait for the lock."},
 }
 
 // Stat implements Object.

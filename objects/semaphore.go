@@ -10,11 +10,13 @@ import (
 )
 
 func init() {
-	register(Kind{
+	Register(Kind{
 		Name:     "semaphore",
 		New:      func(Ledger) Object { return NewSemaphore() },
 		Policies: semaphorePolicies.names(),
 		Ops:      []Op{Open, Wait, Post, Hold, Release, Close},
+		Counters: semaphoreCounters,
+		Level:    Level{Unit: "units", Value: "value", Full: "max"},
 	})
 }
 
@@ -340,6 +342,17 @@ func (s *Semaphore) giveUp(done *Finished) {
 
 // Held implements Object: a semaphore holds neither messages nor bytes.
 func (s *Semaphore) Held() Held { return Held{Changed: s.changed, Taken: s.taken} }
+
+// semaphoreCounters are what Stat gives.
+var semaphoreCounters = []CounterKind{
+	{"value", true, "Units that are free."},
+	{"posted", false, "Units that were posted."},
+	{"taken", false, "Units that were taken."},
+	{"holds", false, "Holds that began."},
+	{"deaths", false, "Holds that ended with their process."},
+	{"owners", true, "Units that are held."},
+	{"waiting", true, "Waits and holds that wait."},
+}
 
 // Stat implements Object.
 func (s *Semaphore) Stat() []Counter {

@@ -152,17 +152,30 @@ func (o *listed) level() (held, full int64, what string) {
 		}
 		return n
 	}
-	switch o.Kind {
-	case "mailbox":
-		return o.Messages, amount("capacity"), "messages"
-	case "pipe":
-		return o.Bytes, amount("capacity"), "bytes"
-	case "semaphore":
-		return amount("value"), amount("max"), "units"
-	case "segment":
-		return o.Bytes, objects.Unbounded, "bytes"
+	l := o.levelOfKind()
+	full = objects.Unbounded
+	if l.Full != "" {
+		full = amount(l.Full)
 	}
-	return 0, 0, ""
+	switch l.Unit {
+	case "messages":
+		return o.Messages, full, l.Unit
+	case "bytes":
+		return o.Bytes, full, l.Unit
+	case "":
+		return 0, 0, ""
+	}
+	return amount(l.Value), full, l.Unit
+}
+
+// levelOfKind is what the level of o is, the zero Level for a FIFO or a socket.
+func (o *listed) levelOfKind() (l objects.Level) {
+	for _, k := range objects.Kinds() {
+		if k.Name == o.Kind {
+			return k.Level
+		}
+	}
+	return l
 }
 
 // fill is the level in a column.
@@ -171,7 +184,7 @@ func (o *listed) fill() string {
 	switch {
 	case what == "":
 		return "-"
-	case o.Kind == "segment":
+	case o.levelOfKind().Full == "":
 		return size(held)
 	case what == "bytes":
 		return size(held) + "/" + size(full)

@@ -386,11 +386,11 @@ func (v *topView) pane(p pane, title string, width int, columns string, rows []s
 
 // rate is what goes through o in a second, in a column.
 func (o *watched) rate(perSecond float64) string {
-	switch o.Kind {
-	case "mailbox", "semaphore":
-		return fmt.Sprintf("%.1f", perSecond)
-	case "pipe":
+	switch l := o.levelOfKind(); {
+	case l.Full == "": // nothing goes through it
+		return "-"
+	case l.Unit == "bytes":
 		return size(int64(perSecond + 0.5))
 	}
-	return "-"
+	return fmt.Sprintf("%.1f", perSecond)
 }
