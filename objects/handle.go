@@ -81,6 +81,7 @@ type Handle struct {
 	Process uint32
 	opener  uint32 // and its uid
 	booked  int64  // bytes kept, on the opener's books
+	waiting int32  // requests of it that are parked
 
 	// Filter narrows what is sent and received through it; nil does not.
 	Filter *Selector

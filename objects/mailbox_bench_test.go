@@ -88,3 +88,22 @@ func BenchmarkBroadcast(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLeaseAmongWaiters is a lease that one of 10,000 workers gets who wait.
+func BenchmarkLeaseAmongWaiters(b *testing.B) {
+	o, sender, _ := benchmarkMailbox(b)
+	for range 10_000 {
+		h := &Handle{Reads: true, Writes: true, ReadOp: Lease, WriteOp: Settle}
+		o.Submit(0, &Request{Op: Open, Handle: h})
+		o.Submit(0, &Request{Op: Lease, Handle: h, Size: 4096})
+	}
+	data := make([]byte, 64)
+	var s Request
+	for b.Loop() {
+		s = Request{Op: Send, Handle: sender, Data: data}
+		done := o.Submit(0, &s)
+		h := done.Next().Handle
+		o.Submit(0, &Request{Op: Settle, Handle: h, Data: []byte("ack")})
+		o.Submit(0, &Request{Op: Lease, Handle: h, Size: 4096})
+	}
+}

@@ -236,7 +236,7 @@ func (b *Mailbox) returnShare(now Time, r *Request, m *Message, done *Finished) 
 		b.restore(m)
 	}
 	b.enqueue(h, m)
-	for p := b.receivers.first; p != nil; p = p.next {
+	for p := b.receivers.first; p != nil && h.waiting > 0; p = p.next {
 		if p.Handle == h {
 			b.receivers.remove(p)
 			b.deliverShare(now, p, m, done)

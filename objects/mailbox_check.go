@@ -99,8 +99,17 @@ func (b *Mailbox) checkStates() error {
 // checkHandles checks what belongs to open files.
 func (b *Mailbox) checkHandles() error {
 	owed := make(map[*Message]int)
+	waiting := make(map[*Handle]int32)
+	for _, q := range []*queue{&b.senders, &b.beginners, &b.receivers, &b.peekers, &b.awaiting} {
+		for r := q.first; r != nil; r = r.next {
+			waiting[r.Handle]++
+		}
+	}
 	for _, h := range b.handles {
 		s := h.state()
+		if h.waiting != waiting[h] {
+			return fmt.Errorf("%d requests of an open file wait, counted %d", waiting[h], h.waiting)
+		}
 		if h.booked != h.footprint() {
 			return fmt.Errorf("an open file keeps %d bytes, and %d are booked", h.footprint(), h.booked)
 		}

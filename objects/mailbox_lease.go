@@ -134,7 +134,7 @@ func (b *Mailbox) abandon(now Time, r *Request) Finished {
 	var done Finished
 	h := r.Handle
 	if h.ReadOp == Lease && !b.destroyed {
-		for p := b.receivers.first; p != nil; {
+		for p := b.receivers.first; p != nil && h.waiting > 0; {
 			next := p.next
 			if p.Handle == h {
 				b.receivers.remove(p)

@@ -48,7 +48,7 @@ func (b *Mailbox) completeReceipt(m *Message, done *Finished) {
 		return
 	}
 	h.mailbox.pending = false
-	for r := b.awaiting.first; r != nil; {
+	for r := b.awaiting.first; r != nil && h.waiting > 0; {
 		next := r.next
 		if r.Handle == h {
 			b.awaiting.remove(r)

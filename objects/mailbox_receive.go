@@ -40,7 +40,7 @@ func (b *Mailbox) answer(r *Request, done *Finished) {
 	done.add(r)
 	// Others may be parked on the same handle: what is left of its message is
 	// theirs before any other message is.
-	for p := b.receivers.first; p != nil && (r.Handle.left() || r.Op == Lease); {
+	for p := b.receivers.first; p != nil && r.Handle.waiting > 0 && (r.Handle.left() || r.Op == Lease); {
 		next := p.next
 		switch {
 		case p.Handle != r.Handle:

@@ -236,6 +236,9 @@ func (q *queue) push(now Time, r *Request) {
 	q.n++
 	q.tickets++
 	r.ticket = q.tickets
+	if r.Handle != nil {
+		r.Handle.waiting++
+	}
 	if q.index != nil {
 		q.index.insert(r)
 	}
@@ -245,6 +248,9 @@ func (q *queue) remove(r *Request) {
 	q.list.remove(r)
 	r.on = nil
 	q.n--
+	if r.Handle != nil {
+		r.Handle.waiting--
+	}
 	if q.index != nil {
 		q.index.remove(r)
 		if q.n == 0 {
