@@ -102,7 +102,7 @@ type Goals struct {
 // Explore searches through all runs of setup, the short ones first. Runs that reach
 // equal states are continued once.
 func Explore(setup Setup, goals Goals, bounds Bounds) Exploration {
-	x := explorer{setup: setup, goals: goals, bounds: bounds, index: map[uint64]int32{}}
+	x := explorer{setup: setup, goals: goals, bounds: bounds, index: map[uint64]int32{}, ways: kernel.Ways{}}
 	x.search()
 	x.out.met = x.index
 	if x.out.Finding == nil && goals.Starvation {
@@ -117,6 +117,7 @@ type explorer struct {
 	bounds Bounds
 	states []arrival
 	index  map[uint64]int32
+	ways   kernel.Ways
 	out    Exploration
 }
 
@@ -151,7 +152,7 @@ func Replay(setup Setup, watch func(kernel.Event), schedule []int) *kernel.Kerne
 
 // add enters the state of k, reached from state from; it reports whether it is new.
 func (x *explorer) add(k *kernel.Kernel, from, option int32) (int32, bool) {
-	sum := k.State()
+	sum := k.StateBy(x.ways)
 	if i, known := x.index[sum]; known {
 		return i, false
 	}

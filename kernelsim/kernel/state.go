@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"reflect"
 	"slices"
 	"unsafe"
@@ -8,40 +10,36 @@ import (
 	"ipcfs/objects"
 )
 
-// A Hash sums up a state, in the way of FNV-1a. The zero value is ready for use.
+// A Hash sums up a state. The zero value is ready for use.
 type Hash struct{ sum uint64 }
 
+// Odd factors whose bits are mixed well: those of wyhash.
 const (
-	fnvOffset = 14695981039346656037
-	fnvPrime  = 1099511628211
+	factor = 0xa0761d6478bd642f
+	other  = 0xe7037ed1a0b428db
 )
 
 // Uint adds v.
 func (h *Hash) Uint(v uint64) {
-	if h.sum == 0 {
-		h.sum = fnvOffset
-	}
-	for range 8 {
-		h.sum = (h.sum ^ v&0xff) * fnvPrime
-		v >>= 8
-	}
+	high, low := bits.Mul64(h.sum^factor, v^other)
+	h.sum = bits.RotateLeft64(h.sum, 23) + (high ^ low) + factor
 }
 
 // Bytes adds b and its length.
 func (h *Hash) Bytes(b []byte) {
 	h.Uint(uint64(len(b)))
-	for _, c := range b {
-		h.sum = (h.sum ^ uint64(c)) * fnvPrime
+	for ; len(b) >= 8; b = b[8:] {
+		h.Uint(binary.LittleEndian.Uint64(b))
+	}
+	if len(b) > 0 {
+		var last [8]byte
+		copy(last[:], b)
+		h.Uint(binary.LittleEndian.Uint64(last[:]))
 	}
 }
 
 // String adds s and its length.
-func (h *Hash) String(s string) {
-	h.Uint(uint64(len(s)))
-	for i := range len(s) {
-		h.sum = (h.sum ^ uint64(s[i])) * fnvPrime
-	}
-}
+func (h *Hash) String(s string) { h.Bytes([]byte(s)) }
 
 // Bool adds b.
 func (h *Hash) Bool(b bool) {
@@ -107,6 +105,7 @@ type walk struct {
 	h     Hash
 	seen  map[place]uint64
 	outer *walk // of the map that this is an entry of
+	ways  Ways
 
 	now        objects.Time
 	ages       bool     // how old messages are counts
@@ -164,7 +163,7 @@ func (w *walk) value(v reflect.Value) {
 		// Each entry on its own, so that their order does not matter.
 		var sum uint64
 		for e := v.MapRange(); e.Next(); {
-			entry := walk{seen: map[place]uint64{}, outer: w, now: w.now, ages: w.ages, deliveries: w.deliveries}
+			entry := walk{seen: map[place]uint64{}, outer: w, ways: w.ways, now: w.now, ages: w.ages, deliveries: w.deliveries}
 			entry.value(e.Key())
 			entry.value(e.Value())
 			sum += entry.h.sum
@@ -204,18 +203,54 @@ func (w *walk) fields(v reflect.Value) {
 	if t == messageType {
 		w.message(v)
 	}
-	for i := range v.NumField() {
-		switch f := (field{t.Name(), t.Field(i).Name}); {
-		case leftOut[f]:
-		case t.Field(i).Type != timeType:
+	for i, how := range w.ways.of(t) {
+		switch how {
+		case counts:
 			w.value(v.Field(i))
-		case past[f]:
-		case lengths[f] || v.Field(i).Int() == 0:
+		case span:
 			w.h.Uint(uint64(v.Field(i).Int()))
-		default:
-			w.h.Uint(uint64(v.Field(i).Int() - int64(w.now)))
+		case instant:
+			at := v.Field(i).Int()
+			if w.h.Bool(at == 0); at != 0 {
+				w.h.Uint(uint64(at - int64(w.now)))
+			}
 		}
 	}
+}
+
+// Ways remember how the fields of types are added. One may serve many states, one after
+// another.
+type Ways map[reflect.Type][]way
+
+// A way is how a field is added.
+type way uint8
+
+const (
+	omitted way = iota
+	counts
+	span    // a time that is a length
+	instant // a time that counts from now
+)
+
+func (w Ways) of(t reflect.Type) []way {
+	all, known := w[t]
+	if !known {
+		for i := range t.NumField() {
+			f := field{t.Name(), t.Field(i).Name}
+			how := counts
+			switch isTime := t.Field(i).Type == timeType; {
+			case leftOut[f], isTime && past[f]:
+				how = omitted
+			case isTime && lengths[f]:
+				how = span
+			case isTime:
+				how = instant
+			}
+			all = append(all, how)
+		}
+		w[t] = all
+	}
+	return all
 }
 
 // message adds what of a message is a total, but decides something.
@@ -249,11 +284,14 @@ func (w *walk) process(p *Process, counts bool) {
 // within what takes several calls counts too. What is added can be told apart from its
 // beginning on: lengths come before what they are the lengths of, and nothing is left out
 // that another state has.
-func (k *Kernel) State() uint64 {
+func (k *Kernel) State() uint64 { return k.StateBy(Ways{}) }
+
+// StateBy is State with what was found out for others.
+func (k *Kernel) StateBy(ways Ways) uint64 {
 	limits := func(policy string) bool {
 		return slices.ContainsFunc(k.nodes, func(n *Node) bool { return n.limits(policy) })
 	}
-	w := walk{seen: map[place]uint64{}, now: k.now, ages: limits("ttl"), deliveries: limits("max_deliveries")}
+	w := walk{seen: make(map[place]uint64, 64), ways: ways, now: k.now, ages: limits("ttl"), deliveries: limits("max_deliveries")}
 	// Open files first: they tell handles apart that are alike.
 	for _, p := range k.processes {
 		w.h.Uint(uint64(len(p.files)))

@@ -86,6 +86,12 @@ func Parse(file string, source []byte) (*Scenario, error) {
 	if len(p.errs) > 0 {
 		return nil, p.mistakes()
 	}
+	for i := range p.s.processes {
+		p.s.ends = append(p.s.ends, p.s.findEnds(i))
+	}
+	for i := range p.s.objects {
+		p.s.alone = append(p.s.alone, p.s.isAlone(i))
+	}
 	return p.s, nil
 }
 

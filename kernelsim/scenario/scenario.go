@@ -34,6 +34,9 @@ type Scenario struct {
 	always    []assertion
 	finally   []assertion
 	faults    kernel.Faults
+
+	ends  [][]End // of each process: see Ends
+	alone []bool  // of the objects: see Alone
 }
 
 type objectDecl struct {

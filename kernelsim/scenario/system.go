@@ -196,7 +196,9 @@ func (s *Scenario) Uses(process int) (all []End) {
 
 // Ends lists the endpoints that the processes of that index have open from the start:
 // those of the objects that they do not open themselves.
-func (s *Scenario) Ends(process int) []End {
+func (s *Scenario) Ends(process int) []End { return s.ends[process] }
+
+func (s *Scenario) findEnds(process int) []End {
 	return slices.DeleteFunc(s.Uses(process), func(e End) bool {
 		return kernel.Opens(e.Op) || s.processes[process].does(func(st *statement) bool { return st.verb == "open" && st.object == e.Object })
 	})
@@ -205,7 +207,9 @@ func (s *Scenario) Ends(process int) []End {
 // Alone reports whether an object is a pipe of which the processes use one end only: nobody
 // is there whom they could have it open with from the start, so each opens its end with its
 // first operation, and waits as fifo(7) says.
-func (s *Scenario) Alone(object int) bool {
+func (s *Scenario) Alone(object int) bool { return s.alone[object] }
+
+func (s *Scenario) isAlone(object int) bool {
 	used := map[objects.Op]bool{}
 	for i := range s.processes {
 		for _, e := range s.Ends(i) {
