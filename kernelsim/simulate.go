@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"ipcfs/kernelsim/explore"
@@ -21,6 +22,9 @@ type SimulateOptions struct {
 	JSON    bool    // instead of text
 	SVG     bool    // a drawing of the timeline alone
 	Steps   int     // bounds a run; 0: DefaultSteps
+
+	Outcomes bool  // lists all endings
+	Replay   []int // makes the run of these choices, which a search has printed
 }
 
 // Defaults of SimulateOptions.
@@ -42,7 +46,12 @@ func Simulate(w io.Writer, file string, source []byte, o SimulateOptions) error 
 	if o.Steps == 0 {
 		o.Steps = DefaultSteps
 	}
-	if o.Explore {
+	switch {
+	case o.Outcomes:
+		return outcomes(s, w, o)
+	case o.Replay != nil:
+		return replay(s, w, o)
+	case o.Explore:
 		return searched(s, w, o)
 	}
 	return once(s, w, o)
@@ -70,8 +79,15 @@ func once(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 		k.Take(options[i])
 		line.After(k)
 	}
+	judge(s, k, m, &out)
+	return report(s, w, o, line, out)
+}
+
+// judge enters into out how the run has ended, or that it has not.
+func judge(s *scenario.Scenario, k *kernel.Kernel, m *scenario.Run, out *scenario.Outcome) {
 	out.Steps = k.Steps()
-	unfinished := len(k.Options()) > 0
+	options := k.Options()
+	unfinished := len(options) > 0 && options[0].Kind != kernel.Stop
 	switch err := k.Violation(); {
 	case err != nil:
 		out.Result, out.Detail = "violation", kernel.Cause(err).Error()
@@ -84,7 +100,76 @@ func once(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 			out.Result, out.Detail = "violation", err.Error()
 		}
 	}
+}
+
+// replay makes the run of o.Replay.
+func replay(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
+	line := &timeline.Timeline{}
+	k := &kernel.Kernel{Watch: line.Add, Asynchronous: true}
+	m := s.Start(k, false)
+	defer k.Shutdown()
+	for n, choice := range o.Replay {
+		options := k.Relevant()
+		if choice < 0 || choice >= len(options) {
+			return fmt.Errorf("%s: the schedule is of another scenario: its choice %d is %d, of %d there are", s.File, n+1, choice, len(options))
+		}
+		k.Take(options[choice])
+		line.After(k)
+	}
+	out := scenario.Outcome{Result: "done", Expected: s.Expect, Schedule: o.Replay}
+	judge(s, k, m, &out)
 	return report(s, w, o, line, out)
+}
+
+// outcomes lists all endings of a scenario, with the schedule that leads to each soonest.
+func outcomes(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
+	ways, complete := s.Ways(o.States, false)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	var b strings.Builder
+	for _, way := range ways {
+		if o.JSON {
+			if err := enc.Encode(way); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(&b, "%s\n    in %s; soonest after %s: --replay %s\n", way.Ending.Short(),
+			kernel.Counted(way.States, "state"), kernel.Counted(len(way.Schedule), "step"), FormatSchedule(way.Schedule))
+	}
+	if !o.JSON {
+		b.WriteString(kernel.Counted(len(ways), "ending"))
+		if !complete {
+			b.WriteString("; there may be more, not everything was searched")
+		}
+		b.WriteString(".\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// FormatSchedule writes a schedule as ParseSchedule reads it.
+func FormatSchedule(choices []int) string {
+	if len(choices) == 0 {
+		return "none"
+	}
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(choices), " ", ","), "[]")
+}
+
+// ParseSchedule reads the numbers of a schedule, between commas or as JSON has them.
+func ParseSchedule(text string) ([]int, error) {
+	choices := []int{}
+	if text == "none" {
+		return choices, nil
+	}
+	for _, f := range strings.Split(strings.Trim(text, "[]"), ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(f))
+		if err != nil {
+			return nil, fmt.Errorf("%q is no schedule: want numbers between commas, as --outcomes prints them", text)
+		}
+		choices = append(choices, n)
+	}
+	return choices, nil
 }
 
 func searched(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {

@@ -125,7 +125,7 @@ func runsAreSearched(t *testing.T, text []byte, runs int) (complete bool, missed
 		}
 		return m.Ending(err).String()
 	}
-	x := explore.Explore(setup, explore.Goals{Deadlock: true, Each: func(_ *kernel.Kernel, err error) { endings[ending(err)] = true }}, explore.Bounds{States: states})
+	x := explore.Explore(setup, explore.Goals{Deadlock: true, Each: func(_ *kernel.Kernel, err error, _ func() []int) { endings[ending(err)] = true }}, explore.Bounds{States: states})
 	if !x.Complete {
 		return false, ""
 	}

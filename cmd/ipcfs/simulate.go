@@ -20,7 +20,7 @@ func simulateCommand() *cobra.Command {
 	var o kernelsim.SimulateOptions
 	var seed uint64
 	var list, source, costs, calibrated bool
-	var on string
+	var on, schedule string
 	var time time.Duration
 	cmd := &cobra.Command{
 		Use:   "simulate [flags] SCENARIO",
@@ -33,7 +33,8 @@ with the program.
 Without a flag the processes take turns. --seed makes a random run, the same for
 the same seed. --explore goes through all runs within its bounds, and prints the
 shortest one that leads to a deadlock, to starvation or to an assertion that does
-not hold. --on DIR runs it with real processes on the ipcfs mounted at DIR, where
+not hold. --outcomes lists every ending there is, and --replay makes the run that leads
+to one of them. --on DIR runs it with real processes on the ipcfs mounted at DIR, where
 --seed makes random choices and lets the scenario's faults happen. The exit status
 is 1 if the outcome is not what the scenario expects.`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -66,6 +67,11 @@ is 1 if the outcome is not what the scenario expects.`,
 			if cmd.Flags().Changed("seed") {
 				o.Seed = &seed
 			}
+			if cmd.Flags().Changed("replay") {
+				if o.Replay, err = kernelsim.ParseSchedule(schedule); err != nil {
+					return usageError{cmd.CommandPath(), fmt.Errorf("simulate: --replay: %w", err)}
+				}
+			}
 			if on != "" {
 				return simulateOn(cmd.Context(), w, on, file, text, live.Options{Seed: o.Seed, Time: time, Operations: o.Steps}, o)
 			}
@@ -75,7 +81,9 @@ is 1 if the outcome is not what the scenario expects.`,
 	f := cmd.Flags()
 	f.Uint64Var(&seed, "seed", 0, "make the random run of that number")
 	f.BoolVar(&o.Explore, "explore", false, "go through all runs")
-	f.IntVar(&o.States, "states", 0, fmt.Sprintf("bound --explore to so many states (default %d)", kernelsim.DefaultStates))
+	f.BoolVar(&o.Outcomes, "outcomes", false, "list every ending, with a shortest schedule that leads to it")
+	f.StringVar(&schedule, "replay", "", "make the run of `SCHEDULE`, as --outcomes and --explore --json print it")
+	f.IntVar(&o.States, "states", 0, fmt.Sprintf("bound --explore and --outcomes to so many states (default %d)", kernelsim.DefaultStates))
 	f.IntVar(&o.Steps, "steps", 0, fmt.Sprintf("bound a run to so many steps (default %d)", kernelsim.DefaultSteps))
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
 	f.BoolVar(&o.SVG, "svg", false, "print a drawing of the timeline")
@@ -89,8 +97,9 @@ is 1 if the outcome is not what the scenario expects.`,
 		panic(err) // the flag is defined above
 	}
 	cmd.ValidArgsFunction = completeScenarios
-	cmd.MarkFlagsMutuallyExclusive("seed", "explore")
-	cmd.MarkFlagsMutuallyExclusive("on", "explore")
+	cmd.MarkFlagsMutuallyExclusive("seed", "explore", "outcomes", "replay")
+	cmd.MarkFlagsMutuallyExclusive("on", "explore", "outcomes", "replay")
+	cmd.MarkFlagsMutuallyExclusive("outcomes", "svg")
 	cmd.MarkFlagsMutuallyExclusive("json", "svg")
 	return cmd
 }

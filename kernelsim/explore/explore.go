@@ -94,9 +94,9 @@ type Goals struct {
 	Starvation bool
 	End        func(k *kernel.Kernel) error // must hold when a run has ended
 
-	// Each, if set, sees every end of a run, with what is wrong there; the search
-	// then goes on, whatever it is.
-	Each func(k *kernel.Kernel, err error)
+	// Each, if set, sees every end of a run, with what is wrong there and a shortest
+	// schedule that leads to it; the search then goes on, whatever it is.
+	Each func(k *kernel.Kernel, err error, schedule func() []int)
 }
 
 // Explore searches through all runs of setup, the short ones first. Runs that reach
@@ -195,7 +195,7 @@ func (x *explorer) judge(k *kernel.Kernel, i int32) (options []kernel.Option) {
 	}
 	if x.goals.Each != nil {
 		if ended || err != nil {
-			x.goals.Each(k, err)
+			x.goals.Each(k, err, func() []int { return x.schedule(i) })
 		}
 		return options
 	}

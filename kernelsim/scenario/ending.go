@@ -54,28 +54,49 @@ func (e Ending) String() string {
 	return b.String()
 }
 
-// Endings lists all ways in which a run of s can end; complete is false if there may
-// be more than could be found in so many states. With histories, endings differ also
-// by what each process has done and received.
-func (s *Scenario) Endings(states int, histories bool) (endings []Ending, complete bool) {
+// A Way is how runs of a scenario can end: in how many different states, and by which
+// choices soonest.
+type Way struct {
+	Ending   Ending `json:"ending"`
+	States   int    `json:"states"`
+	Schedule []int  `json:"schedule"`
+}
+
+// Ways lists all ways in which a run of s can end, those of the shortest schedules first;
+// complete is false if there may be more than could be found in so many states. With
+// histories, endings differ also by what each process has done and received.
+func (s *Scenario) Ways(states int, histories bool) (ways []Way, complete bool) {
 	var m *Run
 	setup := func(k *kernel.Kernel) {
 		k.Asynchronous = true
 		m = s.Start(k, histories)
 	}
-	met := map[string]bool{}
-	each := func(_ *kernel.Kernel, err error) {
+	met := map[string]int{}
+	each := func(_ *kernel.Kernel, err error, schedule func() []int) {
 		if err == nil {
 			err = s.Finally(m)
 		}
 		e := m.Ending(err)
-		if text := e.String(); !met[text] {
-			met[text] = true
-			endings = append(endings, e)
+		text := e.String()
+		i, known := met[text]
+		if !known {
+			i = len(ways)
+			met[text] = i
+			ways = append(ways, Way{Ending: e, Schedule: schedule()})
 		}
+		ways[i].States++
 	}
 	x := explore.Explore(setup, explore.Goals{Deadlock: true, Each: each}, explore.Bounds{States: states})
-	return endings, x.Complete
+	return ways, x.Complete
+}
+
+// Endings lists the endings of Ways.
+func (s *Scenario) Endings(states int, histories bool) (endings []Ending, complete bool) {
+	ways, complete := s.Ways(states, histories)
+	for _, w := range ways {
+		endings = append(endings, w.Ending)
+	}
+	return endings, complete
 }
 
 // Ending describes m at its end, with err wrong.
