@@ -8,6 +8,14 @@
 // Later a writer's Submit pops that reader, hands the message over and returns both
 // requests as finished; the writer's thread sends both replies ([FS.finish]).
 //
+// # Files
+//
+// namespace.go has what changes names, node.go the kernel's inodes, handle.go open files and
+// call.go requests that may wait. What stands for a kind of object is declared in the file named
+// after the kind, as a presentation (kind.go). What a file does depends on its sort:
+// entry_endpoint.go, entry_control.go, entry_message.go and entry_memory.go each have one or
+// two types, which say by small interfaces what they can (entry.go).
+//
 // # Nodes
 //
 // The kernel holds a lock of its inode while a write is in progress. A writer

@@ -91,6 +91,9 @@ func (p *endpoint) read(f *FS, c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
 		c.Reply(in.Unique, syscall.EINVAL)
 		return
 	}
+	if p.render != nil {
+		c.Yield() // a message of 100 MB takes seconds, for which only its mailbox waits
+	}
 	k := newCall(f, c, h, in.Unique, replyData)
 	k.Op = p.reads
 	h.identify(&k.Request, in.Caller)

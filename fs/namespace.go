@@ -527,6 +527,9 @@ func (f *FS) Symlink(<-chan struct{}, *fuse.InHeader, string, string, *fuse.Entr
 func (f *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if h := f.handleFor(in.Fh); h != nil {
 		f.unlock(h, in)
+		if h.lastWriter() != nil {
+			f.conn.Yield() // the end of a long message is its sending: somebody may wait for its envelope
+		}
 		if h.uncertain() {
 			go func() {
 				h.learn()
