@@ -197,7 +197,7 @@ func search(s *scenario.Scenario, states int) explore.Exploration {
 		k.Asynchronous = true
 		m = s.Start(k, false)
 	}
-	goals := explore.Goals{Deadlock: true, Starvation: true, End: func(*kernel.Kernel) error { return s.Finally(m) }}
+	goals := explore.Goals{Deadlock: true, Starvation: true, Livelock: !s.Endless(), End: func(*kernel.Kernel) error { return s.Finally(m) }}
 	return explore.Explore(setup, goals, explore.Bounds{States: states})
 }
 
@@ -232,7 +232,7 @@ func summary(s *scenario.Scenario, o SimulateOptions, out scenario.Outcome) stri
 		if !o.Explore {
 			b.WriteString("Done after " + kernel.Counted(out.Steps, "step") + ".")
 		} else {
-			b.WriteString("No deadlock, no starvation, nothing violated.")
+			b.WriteString("No deadlock, no starvation, no livelock, nothing violated.")
 		}
 	case "unfinished":
 		fmt.Fprintf(&b, "Stopped after %s: %s.", kernel.Counted(out.Steps, "step"), out.Detail)
@@ -241,14 +241,14 @@ func summary(s *scenario.Scenario, o SimulateOptions, out scenario.Outcome) stri
 		if o.Explore {
 			how = " (no schedule is shorter)"
 		}
-		if out.Result == "starvation" {
+		if out.Result == "starvation" || out.Result == "livelock" {
 			how = " (from here on, for ever)"
 		}
 		detail := out.Detail
 		if out.Result == "deadlock" {
 			detail = strings.TrimPrefix(detail, "deadlock: ")
 		}
-		detail = strings.TrimPrefix(detail, "starvation: ")
+		detail = strings.TrimPrefix(strings.TrimPrefix(detail, "starvation: "), "livelock: ")
 		fmt.Fprintf(&b, "%s after %s%s: %s.", strings.ToUpper(out.Result[:1])+out.Result[1:], kernel.Counted(out.Steps, "step"), how, detail)
 	}
 	if o.Explore {

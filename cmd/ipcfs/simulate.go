@@ -32,8 +32,8 @@ with the program.
 
 Without a flag the processes take turns. --seed makes a random run, the same for
 the same seed. --explore goes through all runs within its bounds, and prints the
-shortest one that leads to a deadlock, to starvation or to an assertion that does
-not hold. --outcomes lists every ending there is, and --replay makes the run that leads
+shortest one that leads to a deadlock, to starvation, to a livelock or to an
+assertion that does not hold. --outcomes lists every ending there is, and --replay makes the run that leads
 to one of them. --on DIR runs it with real processes on the ipcfs mounted at DIR, where
 --seed makes random choices and lets the scenario's faults happen. The exit status
 is 1 if the outcome is not what the scenario expects.`,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"ipcfs/kernelsim/kernel"
 )
@@ -30,6 +31,8 @@ type Finding struct {
 	// Starved is the number from 1 of who waits for ever though others go on, 0 if nobody is; the run
 	// leads to where that begins.
 	Starved uint32
+
+	Livelock bool // processes can go on for ever; the run leads to where that begins
 }
 
 // Result names what went wrong.
@@ -39,6 +42,8 @@ func (f *Finding) Result() string {
 		return "deadlock"
 	case f.Starved != 0:
 		return "starvation"
+	case f.Livelock:
+		return "livelock"
 	}
 	return "violation"
 }
@@ -68,30 +73,39 @@ var ErrDeadlock = errors.New("deadlock")
 // go on, though the scheduler is fair.
 var ErrStarvation = errors.New("starvation")
 
+// ErrLivelock is what processes suffer that can go on for ever without coming to an end,
+// though the scheduler is fair.
+var ErrLivelock = errors.New("livelock")
+
 // arrival says how a state was first reached, and where it leads.
 type arrival struct {
 	from   int32
 	option int32
 	depth  int32
 
-	// For starvation.
+	// For starvation and livelock. The last bit of ready is that of what is no process's step.
 	blocked, ready uint64 // processes, one bit each
 	edges          []edge
 }
 
 type edge struct {
 	to    int32
-	mover int8 // the process that took the step, -1 if none
+	mover int8 // the process that took the step, nobody if it was none's
 	fault bool
 }
 
 // maxTracked is how many processes the search for starvation can tell apart.
-const maxTracked = 64
+const maxTracked = 63
+
+// nobody stands for the clock, for signals on their way and for dead letters: what will
+// happen as a ready process will run.
+const nobody = maxTracked
 
 // Goals are what an exploration looks for besides broken laws and invariants.
 type Goals struct {
 	Deadlock   bool
 	Starvation bool
+	Livelock   bool
 	End        func(k *kernel.Kernel) error // must hold when a run has ended
 
 	// Each, if set, sees every end of a run, with what is wrong there and a shortest
@@ -107,6 +121,9 @@ func Explore(setup Setup, goals Goals, bounds Bounds) Exploration {
 	x.out.met = x.index
 	if x.out.Finding == nil && goals.Starvation {
 		x.starvation()
+	}
+	if x.out.Finding == nil && goals.Livelock {
+		x.livelock()
 	}
 	return x.out
 }
@@ -172,6 +189,9 @@ func (x *explorer) add(k *kernel.Kernel, from, option int32) (int32, bool) {
 		case p.State() == kernel.Ready:
 			a.ready |= 1 << j
 		}
+	}
+	if k.Pending() {
+		a.ready |= 1 << nobody
 	}
 	x.states = append(x.states, a)
 	x.out.States = len(x.states)
@@ -246,7 +266,7 @@ func (x *explorer) search() {
 				k.Shutdown()
 				continue
 			}
-			e := edge{mover: -1, fault: o.Kind == kernel.Kill || o.Kind == kernel.Interrupt}
+			e := edge{mover: nobody, fault: k.Faulty(o)}
 			if o.Kind == kernel.Run {
 				e.mover = int8(min(o.Process.Index(), maxTracked))
 			}
@@ -262,7 +282,7 @@ func (x *explorer) search() {
 				x.judge(k, to)
 			}
 			k.Shutdown()
-			if x.goals.Starvation {
+			if x.goals.Starvation || x.goals.Livelock {
 				e.to = to
 				x.states[at].edges = append(x.states[at].edges, e)
 			}
@@ -284,25 +304,8 @@ func (x *explorer) starvation() {
 	for p := range maxTracked {
 		bit := uint64(1) << p
 		for _, circle := range x.circles(func(s *arrival) bool { return s.blocked&bit != 0 }) {
-			var moves uint64
-			alwaysReady := ^uint64(0)
-			first := circle[0]
-			in := map[int32]bool{}
-			for _, i := range circle {
-				in[i] = true
-			}
-			for _, i := range circle {
-				alwaysReady &= x.states[i].ready
-				if x.states[i].depth < x.states[first].depth {
-					first = i
-				}
-				for _, e := range x.states[i].edges {
-					if in[e.to] && !e.fault && e.mover >= 0 {
-						moves |= 1 << e.mover
-					}
-				}
-			}
-			if moves == 0 || alwaysReady&^moves != 0 {
+			first, moves, fair := x.round(circle)
+			if moves&^(1<<nobody) == 0 || !fair {
 				continue
 			}
 			f := &Finding{Schedule: x.schedule(first), Starved: uint32(p) + 1}
@@ -318,6 +321,64 @@ func (x *explorer) starvation() {
 	p := k.Processes()[best.Starved-1]
 	best.Err = fmt.Errorf("%w: %s can wait for ever in %s while the others go on", ErrStarvation, p.Name, p.Pending())
 	k.Shutdown()
+	x.out.Finding = best
+}
+
+// round looks at a circle of states: the first of them, who takes steps in it, and whether a
+// fair scheduler can go round for ever, as everything that is always ready has its turn.
+func (x *explorer) round(circle []int32) (first int32, moves uint64, fair bool) {
+	alwaysReady := ^uint64(0)
+	first = circle[0]
+	in := map[int32]bool{}
+	for _, i := range circle {
+		in[i] = true
+	}
+	for _, i := range circle {
+		alwaysReady &= x.states[i].ready
+		if x.states[i].depth < x.states[first].depth {
+			first = i
+		}
+		for _, e := range x.states[i].edges {
+			if in[e.to] && !e.fault {
+				moves |= 1 << e.mover
+			}
+		}
+	}
+	return first, moves, alwaysReady&^moves == 0
+}
+
+// livelock looks for a circle of states in which processes that are no daemons take steps,
+// while everything that is always ready has its turn.
+func (x *explorer) livelock() {
+	k := x.start(0)
+	var own uint64
+	for i, p := range k.Processes() {
+		if i < maxTracked && !p.Daemon {
+			own |= 1 << i
+		}
+	}
+	k.Shutdown()
+	var best *Finding
+	var who uint64
+	for _, circle := range x.circles(func(*arrival) bool { return true }) {
+		first, moves, fair := x.round(circle)
+		if moves&own == 0 || !fair || best != nil && int(x.states[first].depth) >= len(best.Schedule) {
+			continue
+		}
+		best, who = &Finding{Schedule: x.schedule(first), Livelock: true}, moves&own
+	}
+	if best == nil {
+		return
+	}
+	var names []string
+	k = Replay(x.setup, nil, best.Schedule)
+	for i, p := range k.Processes() {
+		if i < maxTracked && who&(1<<i) != 0 {
+			names = append(names, p.Name)
+		}
+	}
+	k.Shutdown()
+	best.Err = fmt.Errorf("%w: %s can go on for ever and come to no end", ErrLivelock, strings.Join(names, ", "))
 	x.out.Finding = best
 }
 

@@ -518,6 +518,18 @@ func (k *Kernel) learns(p *Process) bool {
 // that Relevant puts first.
 func (k *Kernel) Learning() bool { return slices.ContainsFunc(k.processes, k.learns) }
 
+// Pending reports whether something is to happen that is no process's step: the clock goes
+// on, a signal arrives, dead letters go on.
+func (k *Kernel) Pending() bool {
+	return len(k.timers) > 0 || slices.ContainsFunc(k.nodes, func(n *Node) bool { return n.forwarding != nil || n.hasLetters() }) ||
+		slices.ContainsFunc(k.processes, func(p *Process) bool { return p.doomed || p.signal })
+}
+
+// Faulty reports whether o happens only because of Faults.
+func (k *Kernel) Faulty(o Option) bool {
+	return o.Kind == Kill && !o.Process.doomed || o.Kind == Interrupt && !o.Process.signal
+}
+
 // Take makes o, which is one of Options, happen.
 func (k *Kernel) Take(o Option) {
 	k.Retake(o)

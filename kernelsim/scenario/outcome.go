@@ -11,7 +11,7 @@ var ErrFound = errors.New("not what the scenario expects")
 
 // An Outcome is how a run of a scenario ended.
 type Outcome struct {
-	Result   string  `json:"result"` // done, deadlock, starvation, violation, unfinished
+	Result   string  `json:"result"` // done, deadlock, starvation, livelock, violation, unfinished
 	Expected string  `json:"expected"`
 	Detail   string  `json:"detail,omitempty"`
 	Steps    int     `json:"steps"`

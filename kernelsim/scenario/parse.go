@@ -202,9 +202,9 @@ func (p *parser) topLevel() {
 			p.s.finally = append(p.s.finally, a)
 		}
 	case "expect":
-		w := p.name("deadlock, starvation or violation")
-		if !slices.Contains([]string{"deadlock", "starvation", "violation"}, w.text) {
-			p.fail(w.column, "a scenario may expect deadlock, starvation or violation, not %s", w)
+		w := p.name("deadlock, starvation, livelock or violation")
+		if !slices.Contains([]string{"deadlock", "starvation", "livelock", "violation"}, w.text) {
+			p.fail(w.column, "a scenario may expect deadlock, starvation, livelock or violation, not %s", w)
 		}
 		p.s.Expect = w.text
 	case "faults":

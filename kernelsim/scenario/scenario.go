@@ -22,7 +22,7 @@ type Scenario struct {
 	Title string
 
 	// Expect is what an exploration is meant to find: deadlock, starvation,
-	// violation, or nothing if it is empty.
+	// livelock, violation, or nothing if it is empty.
 	Expect string
 
 	objects   []objectDecl
