@@ -92,9 +92,9 @@ func openableAs(reads, writes bool, flags uint32) syscall.Errno {
 // attr implements entry.
 func (e *file) attr(out *fuse.Attr) { e.spec.ops.attr(e, out) }
 
-// objectAttr shows the folder's owner where that is e's, and the object's times. It returns
+// objectAttrLocked shows the folder's owner where that is e's, and the object's times. It returns
 // what that holds. FS.mu is held.
-func (e *file) objectAttr(out *fuse.Attr) (held objects.Held) {
+func (e *file) objectAttrLocked(out *fuse.Attr) (held objects.Held) {
 	if e.object == nil {
 		return held
 	}

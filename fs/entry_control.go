@@ -32,7 +32,7 @@ func (t *control) attr(e *file, out *fuse.Attr) {
 	if t.show != nil {
 		out.Size = valueSize
 	}
-	e.objectAttr(out)
+	e.objectAttrLocked(out)
 }
 
 func (t *control) grouped(h *handle) bool { return t.groups && h.Writes }
@@ -155,7 +155,7 @@ func (t *listing) openable(flags uint32) syscall.Errno { return openableAs(true,
 
 func (t *listing) attr(e *file, out *fuse.Attr) {
 	out.Size = valueSize
-	e.objectAttr(out)
+	e.objectAttrLocked(out)
 }
 
 func (t *listing) openCost() int64 { return textCost }

@@ -45,7 +45,7 @@ func (p *endpoint) openable(flags uint32) syscall.Errno {
 }
 
 // attr shows what the object holds.
-func (p *endpoint) attr(e *file, out *fuse.Attr) { out.Size = uint64(e.objectAttr(out).Bytes) }
+func (p *endpoint) attr(e *file, out *fuse.Attr) { out.Size = uint64(e.objectAttrLocked(out).Bytes) }
 
 // openCost is what it costs to watch who holds something through it.
 func (p *endpoint) openCost() int64 {

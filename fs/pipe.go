@@ -34,7 +34,7 @@ type kernelNode struct{}
 type kernelFile struct{}
 
 func (kernelFile) openable(uint32) syscall.Errno { return syscall.EACCES }
-func (kernelFile) attr(e *file, out *fuse.Attr)  { e.objectAttr(out) }
+func (kernelFile) attr(e *file, out *fuse.Attr)  { e.objectAttrLocked(out) }
 
 func (e *file) isKernel() bool {
 	_, ok := e.spec.ops.(kernelFile)
