@@ -5,6 +5,7 @@
 # make storm    1,000,000 messages and 20,000 kills on one mailbox, and the account of them
 # make sim      check the simulated kernel in 10,000 random runs of each kind of object
 # make explore  check it in all runs of random small programs
+# make truth    compare what generated scenarios come to: simulated, on a mount, with queues of POSIX
 # make install  the command to PREFIX/bin (/usr/local/bin), its manual to PREFIX/share/man
 
 # A mount of one user's keeps others out of its directory, so each has one: the XDG Base
@@ -23,7 +24,7 @@ LDFLAGS    = $(if $(VERSION),-X main.version=$(VERSION))
 TEST_FLAGS = -timeout 20m
 
 .DEFAULT_GOAL := build
-.PHONY: build mount umount test bench storm sim explore install clean setup-go setup-fuse setup-test
+.PHONY: build mount umount test bench storm sim explore truth install clean setup-go setup-fuse setup-test
 
 build: setup-go
 	@mkdir -p bin
@@ -76,6 +77,11 @@ sim: setup-go
 # make test, for its length: go test ./kernelsim/laws -mutants
 explore: setup-go
 	$(GO) test ./kernelsim/laws -run LawsHoldInEveryRun -count=1 $(TEST_FLAGS) -cases 10
+
+# Longer than make test by so many scenarios.
+TRUTH ?= 1000
+truth: setup-fuse setup-test setup-go
+	$(GO) test ./tests -run 'RunsOfGeneratedScenarios' -count=1 -timeout 2h -truth $(TRUTH) -v
 
 install: build
 	install -D -m 755 $(BIN) '$(DESTDIR)$(PREFIX)/bin/ipcfs'

@@ -253,7 +253,11 @@ func (w *writer) control(depth int) {
 	case 7, 8:
 		w.line(depth, "%s %s", w.any("kill", "signal"), other)
 	case 9:
-		w.line(depth, "print %s", w.any("n", "errno", fmt.Sprintf("blocked(%s)", other), fmt.Sprintf("exited(%s)", other), fmt.Sprintf("waiting(%s)", w.objects[0].name)))
+		looks := []string{"n", "errno", fmt.Sprintf("blocked(%s)", other), fmt.Sprintf("exited(%s)", other)}
+		if !w.o.Plain {
+			looks = append(looks, fmt.Sprintf("waiting(%s)", w.objects[0].name))
+		}
+		w.line(depth, "print %s", w.any(looks...))
 	case 10:
 		if w.o.Real {
 			w.line(depth, "exit")
