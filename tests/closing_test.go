@@ -228,8 +228,8 @@ print("closed", flush=True)
 sys.stdin.read(1)`, mb.send, mb.file("waiters"))
 			c.expect("closed")
 			mb.wantStat("senders_waiting 1")
-			mb.wantQueue("q")
-			mb.awaitQueue("waits")
+			mb.set("capacity", "2") // which lets the writer go on
+			mb.awaitQueue("q", "waits")
 		})
 	}
 }

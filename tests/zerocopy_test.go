@@ -514,10 +514,15 @@ while moved < `+number(rounds)+`:
             while attempt(send, me) == "EBUSY":
                 pass # somebody else's look at it
             moved += 1
+            if moved % 20 == 0:
+                print(moved, flush=True)
 `, number(i)))
 		}
 		m.as1("mv", m.path("segments", "0"), m.path("mailboxes", "jobs", "messages")).run(t).prints("")
 		for _, c := range cs {
+			for moved := 20; moved <= rounds; moved += 20 {
+				c.expect(number(moved))
+			}
 			c.output()
 		}
 		m.script(t, zeroCopy+`
