@@ -17,6 +17,7 @@ var generated = flag.Int("generated", 30/slow, "generated scenarios whose random
 // A state that leaves out something that decides what can happen is merged with another,
 // and runs are missing.
 func TestEveryRandomRunIsAmongThoseSearched(t *testing.T) {
+	t.Parallel()
 	searched, failures := 0, 0
 	for seed := range uint64(*generated) {
 		text := generate.Scenario(seed, generate.Options{})
@@ -38,6 +39,7 @@ func TestEveryRandomRunIsAmongThoseSearched(t *testing.T) {
 
 // Each of these was once said to have nothing wrong, or had runs that no search had seen.
 func TestSearchSeesWhatOnceWasMerged(t *testing.T) {
+	t.Parallel()
 	for name, text := range map[string]string{
 		"the place in a kill of several": `
 process w * 2 daemon:
@@ -97,7 +99,7 @@ process p:
     assert 1 == 2
 `,
 	} {
-		complete, missed := runsAreSearched(t, []byte(text), 200)
+		complete, missed := runsAreSearched(t, []byte(text), 200/slow)
 		if !complete || missed != "" {
 			t.Errorf("%s: searched whole: %t; %s", name, complete, missed)
 		}
