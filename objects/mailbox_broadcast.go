@@ -7,6 +7,11 @@ import (
 
 // A share is what a message that was broadcast has: how many subscribers have received it
 // and how many have not. Each of these has it in his inbox.
+//
+// An inbox has an entry for each message, on the books of the subscriber. One position in
+// what is held would be less, but does not say what a subscriber has received: a message of
+// a higher priority comes in before the position, one that could not be delivered comes back
+// behind it, a new order moves all, and what a subscriber does not select is not his.
 type share struct {
 	owed  int      // subscribers who have not received it
 	got   int      // those who have
