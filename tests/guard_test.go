@@ -180,7 +180,11 @@ func TestLinksOfSegmentsWorkBesideParkedWriters(t *testing.T) {
 	writer := fullWithWriter(mb)
 	segment := m.path("segments", "s")
 	bash(t, "echo data > "+segment).prints("")
-	for i, how := range []string{"link", "link-empty", "link-ring", "link-path"} {
+	ways := []string{"link", "link-ring", "link-path"}
+	if os.Getuid() == 0 {
+		ways = append(ways, "link-empty") // linkat(2): AT_EMPTY_PATH asks for CAP_DAC_READ_SEARCH
+	}
+	for i, how := range ways {
 		name := segment + number(i)
 		c := run(t, sharedBin, segment, "w", "fsync", how, name)
 		c.next()
