@@ -57,6 +57,9 @@ func (b *bench) users() error {
 			if err != nil {
 				return nil, err
 			}
+			if _, err := mean(n); err != nil { // until it has come to what it goes on with
+				return nil, err
+			}
 			took, err := mean(n)
 			if err != nil {
 				return nil, err
@@ -65,7 +68,7 @@ func (b *bench) users() error {
 		}
 	}
 	for _, size := range floods {
-		all, err := compete(max(2, b.rounds/3), 4*b.ops, peer{"without", mean},
+		all, err := compete(max(2, b.rounds/4), 8*b.ops, peer{"without", mean},
 			peer{"beside", beside(s.path("mailboxes", fmt.Sprintf("flood-%d-", size)), size)}, peer{"outside", beside("-", size)})
 		if err != nil {
 			return err

@@ -1,6 +1,3 @@
-// turns ping A B MS: two processes send 64 bytes to and fro over the mailboxes A and B for
-// so many milliseconds; it prints how often. It begins anew for each line of its input.
-//
 // turns flood DIR N SIZE: N processes send messages of that size into mailboxes of their own
 // in DIR and receive them, until they are killed. It prints "ready" when all of them do.
 //
@@ -16,34 +13,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 static void die(const char *what)
 {
 	perror(what);
 	exit(1);
-}
-
-static long now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static void receive(int fd)
-{
-	char buf[64];
-	if (read(fd, buf, sizeof buf) != sizeof buf || read(fd, buf, sizeof buf) != 0)
-		die("receive");
-}
-
-static void send64(int fd)
-{
-	char buf[64] = {0};
-	if (write(fd, buf, sizeof buf) != sizeof buf)
-		die("send");
 }
 
 static int child(void)
@@ -54,33 +29,6 @@ static int child(void)
 	if (pid == 0)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	return pid;
-}
-
-static int ping(char **argv)
-{
-	if (child() == 0) {
-		int in = open(argv[2], O_RDONLY), out = open(argv[3], O_WRONLY);
-		if (in < 0 || out < 0)
-			die("open");
-		for (;;) {
-			receive(in);
-			send64(out);
-		}
-	}
-	int out = open(argv[2], O_WRONLY), in = open(argv[3], O_RDONLY);
-	if (in < 0 || out < 0)
-		die("open");
-	char line[16];
-	while (fgets(line, sizeof line, stdin)) {
-		long n = 0;
-		for (long end = now_ms() + atol(argv[4]); now_ms() < end; n++) {
-			send64(out);
-			receive(in);
-		}
-		printf("%ld\n", n);
-		fflush(stdout);
-	}
-	return 0;
 }
 
 static int flood(char **argv)
@@ -145,7 +93,5 @@ int main(int argc, char **argv)
 {
 	if (argc != 5)
 		return 2;
-	if (strcmp(argv[1], "signals") == 0)
-		return signals(argv);
-	return strcmp(argv[1], "ping") == 0 ? ping(argv) : flood(argv);
+	return strcmp(argv[1], "signals") == 0 ? signals(argv) : flood(argv);
 }
