@@ -232,6 +232,7 @@ func (k *call) answer() syscall.Errno {
 				return syscall.ENOENT
 			}
 		}
+		k.fs.publishHandle(k.handle)
 		return k.conn.ReplyOpen(k.unique, &fuse.OpenOut{Fh: k.handle.fh, OpenFlags: k.openFlags, BackingID: k.handle.backing})
 	}
 	return k.conn.Reply(k.unique, 0)

@@ -16,14 +16,17 @@ type handle struct {
 	file *file
 	node *node
 
-	// seeks is Seekable, for those who ask without the object's lock: a Close clears that.
-	seeks bool
-	fh    uint64
-	kh    uint64 // the kernel's name for it in poll notifications
+	// reads, writes and seeks are Reads, Writes and Seekable, for those who ask without the
+	// object's lock: a Close clears those.
+	reads, writes, seeks bool
+
+	fh uint64
+	kh uint64 // the kernel's name for it in poll notifications
 
 	seen     objects.Events // what poll(2) was last told; guarded by object.mu
 	asks     objects.Events // what poll(2) has asked for; guarded by object.mu
 	links    [sides]pollLink
+	rivals   *rivals      // nil if it is told whatever comes; guarded by object.mu
 	attached bool         // it uses the memory of a segment
 	flushes  bool         // FLUSH comes when a process closes it; guarded by object.mu
 	changed  objects.Time // when what was there had changed last when poll(2) was told; guarded by object.mu
@@ -101,6 +104,7 @@ func (f *FS) newHandleLocked(e *file, n *node, flags uint32) (*handle, uint32) {
 	mode := flags & syscall.O_ACCMODE
 	h.Reads = mode != syscall.O_WRONLY
 	h.Writes = mode != syscall.O_RDONLY
+	h.reads, h.writes = h.Reads, h.Writes
 	open := uint32(fuse.FOPEN_DIRECT_IO)
 	if x, ok := e.spec.ops.(fileOpener); ok {
 		open = x.opened(f, h, flags)
@@ -122,6 +126,13 @@ func (f *FS) addHandle(h *handle) {
 	if h.file.endpoint == nil {
 		h.fh |= fusedev.SlowHandle
 	}
+	f.handles[h.fh] = h
+}
+
+// publishHandle has the threads that serve h find what was set of it since addHandle.
+func (f *FS) publishHandle(h *handle) {
+	f.handlesMu.Lock()
+	defer f.handlesMu.Unlock()
 	f.handles[h.fh] = h
 }
 
@@ -337,7 +348,7 @@ func (h *handle) identify(r *objects.Request, c fuse.Caller) {
 // ServeRead implements fusedev.Handler.
 func (f *FS) ServeRead(c *fusedev.Conn, in *fuse.ReadIn) {
 	h := f.handleFor(in.Fh)
-	if h != nil && (h.Reads || h.file.isMemory()) { // a write to a page of memory reads it first
+	if h != nil && (h.reads || h.file.isMemory()) { // a write to a page of memory reads it first
 		if x, ok := h.file.spec.ops.(fileReader); ok {
 			x.read(f, c, h, in)
 			return
@@ -355,7 +366,7 @@ func faults(in *fuse.ReadIn) bool { return in.ReadFlags&fuse.READ_LOCKOWNER == 0
 // ServeWrite implements fusedev.Handler.
 func (f *FS) ServeWrite(c *fusedev.Conn, in *fuse.WriteIn, data []byte) {
 	h := f.handleFor(in.Fh)
-	if h != nil && h.Writes {
+	if h != nil && h.writes {
 		if x, ok := h.file.spec.ops.(fileWriter); ok {
 			x.write(f, c, h, in, data)
 			return

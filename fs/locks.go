@@ -149,7 +149,7 @@ type lockOwner struct {
 // lock table's mutex is held.
 func (f *FS) rememberLocked(h *handle, in *fuse.LkIn) syscall.Errno {
 	owner := in.Owner
-	if !h.Writes || slices.ContainsFunc(h.lockOwners, func(o lockOwner) bool { return o.owner == owner }) {
+	if !h.writes || slices.ContainsFunc(h.lockOwners, func(o lockOwner) bool { return o.owner == owner }) {
 		return 0
 	}
 	v, errno := f.watch(in.Pid, in.Uid, func() {

@@ -248,6 +248,7 @@ func (f *FS) beginNew(in *fuse.CreateIn, out *fuse.CreateOut) {
 	h.Process = leader(in.Pid)
 	f.submit(k)
 	out.OpenFlags = k.openFlags
+	f.publishHandle(h)
 }
 
 // Mknod implements fuse.RawFileSystem: a regular file is a flat object, a FIFO or a

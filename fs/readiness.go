@@ -9,8 +9,8 @@ import (
 )
 
 // Who waits in poll(2) is told when there is something for it. Thousands may wait for
-// one message, which one of them gets: of those who would take the same, as many are
-// told as can be served, in turn, and whoever has been told and neither reads nor
+// one message, which one of them gets: of those who would take the same (who select
+// nothing, or the same topic), as many are told as can be served, in turn, and whoever has been told and neither reads nor
 // asks again is not waited for. The guarantee is that nobody sleeps for long while
 // there is something to read, or room to write: when one of those told has read and
 // left something, has closed its file or finds nothing, the next is told at once; when
@@ -39,13 +39,28 @@ const (
 // sideEvents is what a side waits for.
 var sideEvents = [...]objects.Events{reading: objects.In, writing: objects.Out}
 
-// pollers are the handles of an object that poll(2) was asked about. They are guarded by
-// object.mu.
-type pollers struct {
+// rivals are handles each of which may get what any of them may: those that do not select,
+// or select the same.
+type rivals struct {
 	asleep [2]pollList // told last that there is nothing
 	told   [2]pollList // notified since, and not heard of again
 	awake  [2]pollList // have read, written or asked since they were told, and found something
-	all    pollList    // side together
+
+	by      selection
+	members int
+}
+
+// A selection is what a handle selects by, if it does.
+type selection struct {
+	selects bool
+	objects.Selector
+}
+
+// pollers are the handles of an object that poll(2) was asked about. They are guarded by
+// object.mu.
+type pollers struct {
+	rivals map[selection]*rivals
+	all    pollList // side together
 
 	timer *time.Timer
 	armed bool
@@ -109,7 +124,7 @@ func (h *handle) polledFor(in *fusedev.PollIn) objects.Events {
 	before := [...]*pollList{reading: h.links[reading].on, writing: h.links[writing].on}
 	if in.Flags&fusedev.PollScheduleNotify != 0 {
 		if o.pollers == nil {
-			o.pollers = &pollers{burst: 1}
+			o.pollers = &pollers{burst: 1, rivals: make(map[selection]*rivals)}
 		}
 		h.kh = in.Kh
 		asks := objects.Events(in.Events)
@@ -120,18 +135,18 @@ func (h *handle) polledFor(in *fusedev.PollIn) objects.Events {
 		h.listLocked(o)
 	}
 	h.seen, h.changed = events, o.impl.Held().Changed
-	if o.pollers != nil {
+	if r := h.rivals; r != nil {
 		for side, event := range sideEvents {
 			switch at := h.links[side].on; {
-			case at == nil, at == &o.pollers.told[side] && events&event != 0:
+			case at == nil, at == &r.told[side] && events&event != 0:
 			case events&event != 0:
 				// Who asks knows; an epoll(7) that was told otherwise before, and waits on the same
 				// open file, does not.
-				if before[side] != &o.pollers.asleep[side] {
-					o.pollers.awake[side].put(h, side)
+				if before[side] != &r.asleep[side] {
+					r.awake[side].put(h, side)
 				}
-			case at != &o.pollers.asleep[side]:
-				o.pollers.asleep[side].put(h, side)
+			case at != &r.asleep[side]:
+				r.asleep[side].put(h, side)
 			}
 		}
 	}
@@ -144,15 +159,17 @@ func (h *handle) listLocked(o *object) {
 	if !o.rivalsLocked(h) {
 		h.unlink(reading)
 		h.unlink(writing)
+		p.leave(h)
 		if h.links[together].on == nil {
 			p.all.put(h, together)
 		}
 		return
 	}
+	r := p.among(h)
 	for side, event := range sideEvents {
 		may := side == reading && h.Reads || side == writing && h.Writes
 		if may && h.asks&event != 0 && h.links[side].on == nil {
-			p.asleep[side].put(h, side)
+			r.asleep[side].put(h, side)
 		}
 	}
 	if h.links[reading].on != nil || h.links[writing].on != nil {
@@ -162,10 +179,38 @@ func (h *handle) listLocked(o *object) {
 	}
 }
 
+// among returns h's rivals, of whom h is one from then on.
+func (p *pollers) among(h *handle) *rivals {
+	if h.rivals == nil {
+		by := selection{selects: h.Filter != nil}
+		if by.selects {
+			by.Selector = *h.Filter
+		}
+		if p.rivals[by] == nil {
+			p.rivals[by] = &rivals{by: by}
+		}
+		h.rivals = p.rivals[by]
+		h.rivals.members++
+	}
+	return h.rivals
+}
+
+// leave has h, which is in none of their lists, not be one of its rivals any more.
+func (p *pollers) leave(h *handle) {
+	r := h.rivals
+	h.rivals = nil
+	if r == nil {
+		return
+	}
+	if r.members--; r.members == 0 {
+		delete(p.rivals, r.by)
+	}
+}
+
 // rivalsLocked reports whether what comes for h is for one of several, any of them. o.mu
 // is held.
 func (o *object) rivalsLocked(h *handle) bool {
-	if h.Filter != nil || h.asks&(objects.In|objects.Pri) == objects.Pri {
+	if h.asks&(objects.In|objects.Pri) == objects.Pri {
 		return false
 	}
 	switch h.ReadOp {
@@ -185,6 +230,9 @@ func (h *handle) unlistLocked() {
 	for side := range h.links {
 		h.unlink(side)
 	}
+	if p := h.file.object.pollers; p != nil {
+		p.leave(h)
+	}
 }
 
 // actedLocked notes that h has carried out k, after which it knows what there is. o.mu is held.
@@ -197,11 +245,11 @@ func (o *object) actedLocked(h *handle, k *call) {
 		return
 	}
 	if k.Errno != syscall.EAGAIN && o.impl.Ready(&h.Handle)&sideEvents[side] != 0 {
-		if h.links[side].on != &o.pollers.asleep[side] { // else somebody may sleep on h, and is told in turn
-			o.pollers.awake[side].put(h, side)
+		if h.links[side].on != &h.rivals.asleep[side] { // else somebody may sleep on h, and is told in turn
+			h.rivals.awake[side].put(h, side)
 		}
 	} else {
-		o.pollers.asleep[side].put(h, side)
+		h.rivals.asleep[side].put(h, side)
 		h.seen &^= sideEvents[side]
 	}
 	h.changed = o.impl.Held().Changed
@@ -225,37 +273,39 @@ func (o *object) wokenLocked() (kh []uint64) {
 		}
 		h.seen, h.changed = events, held.Changed
 	}
-	for side := range sideEvents {
-		serve := 1
-		if side == reading {
-			serve = int(max(1, held.Messages))
+	for _, r := range p.rivals {
+		for side := range sideEvents {
+			serve := 1
+			if side == reading && !r.by.selects { // else how many there are for them is not known
+				serve = int(max(1, held.Messages))
+			}
+			kh = o.tellLocked(r, side, serve-r.told[side].n, held, kh)
+			o.armLocked(r, side)
 		}
-		kh = o.tellLocked(side, serve-p.told[side].n, held, kh)
-		o.armLocked(side)
 	}
 	return kh
 }
 
-// tellLocked tells n handles that sleep by that side, if there is something for them, or one
+// tellLocked tells n of those that sleep by that side, if there is something for them, or one
 // that does not if something new has come and nobody sleeps. o.mu is held.
-func (o *object) tellLocked(side, n int, held objects.Held, kh []uint64) []uint64 {
-	p, event := o.pollers, sideEvents[side]
-	for ; n > 0 && p.asleep[side].first != nil; n-- {
-		h := p.asleep[side].first
+func (o *object) tellLocked(r *rivals, side, n int, held objects.Held, kh []uint64) []uint64 {
+	event := sideEvents[side]
+	for ; n > 0 && r.asleep[side].first != nil; n-- {
+		h := r.asleep[side].first
 		events := o.impl.Ready(&h.Handle)
 		if events&event == 0 {
 			return kh
 		}
 		h.seen, h.changed = events, held.Changed
-		p.told[side].put(h, side)
+		r.told[side].put(h, side)
 		kh = append(kh, h.kh)
 	}
-	if side == writing || p.asleep[side].first != nil {
+	if side == writing || r.asleep[side].first != nil {
 		return kh
 	}
-	h := p.awake[side].first
+	h := r.awake[side].first
 	if h == nil {
-		h = p.told[side].first
+		h = r.told[side].first
 	}
 	if h == nil || h.changed == held.Changed {
 		return kh
@@ -266,7 +316,7 @@ func (o *object) tellLocked(side, n int, held objects.Held, kh []uint64) []uint6
 		return kh
 	}
 	h.seen, h.changed = events, held.Changed
-	p.told[side].put(h, side)
+	r.told[side].put(h, side)
 	return append(kh, h.kh)
 }
 
@@ -284,7 +334,13 @@ func (o *object) reviewLocked(kh []uint64) []uint64 {
 	p.review = false
 	changed := o.impl.Held().Changed
 	seen := make(map[*handle]bool)
-	for _, l := range []*pollList{&p.asleep[0], &p.told[0], &p.awake[0], &p.asleep[1], &p.told[1], &p.awake[1], &p.all} {
+	lists := []*pollList{&p.all}
+	for _, r := range p.rivals {
+		for side := range sideEvents {
+			lists = append(lists, &r.asleep[side], &r.told[side], &r.awake[side])
+		}
+	}
+	for _, l := range lists {
 		for h := l.first; h != nil; {
 			side := reading
 			for h.links[side].on != l {
@@ -301,7 +357,7 @@ func (o *object) reviewLocked(kh []uint64) []uint64 {
 			kh = append(kh, h.kh)
 			for side := range sideEvents {
 				if h.links[side].on != nil && events&sideEvents[side] != 0 {
-					p.told[side].put(h, side)
+					h.rivals.told[side].put(h, side)
 				}
 			}
 			h.seen, h.changed = events, changed
@@ -311,9 +367,9 @@ func (o *object) reviewLocked(kh []uint64) []uint64 {
 }
 
 // armLocked has pollPatience end for those who were told, if others sleep. o.mu is held.
-func (o *object) armLocked(side int) {
+func (o *object) armLocked(r *rivals, side int) {
 	p := o.pollers
-	if p.armed || p.told[side].n == 0 || p.asleep[side].n == 0 {
+	if p.armed || r.told[side].n == 0 || r.asleep[side].n == 0 {
 		return
 	}
 	p.armed = true
@@ -336,14 +392,16 @@ func (o *object) nextToTell() (kh []uint64) {
 	p := o.pollers
 	p.armed = false
 	held := o.impl.Held()
-	for side := range sideEvents {
-		for h := p.told[side].first; h != nil; h = p.told[side].first {
-			p.awake[side].put(h, side)
+	for _, r := range p.rivals {
+		for side := range sideEvents {
+			for h := r.told[side].first; h != nil; h = r.told[side].first {
+				r.awake[side].put(h, side)
+			}
+			if r.asleep[side].first != nil {
+				kh = o.tellLocked(r, side, p.burst, held, kh)
+			}
+			o.armLocked(r, side)
 		}
-		if p.asleep[side].first != nil {
-			kh = o.tellLocked(side, p.burst, held, kh)
-		}
-		o.armLocked(side)
 	}
 	if p.armed {
 		p.burst *= 2

@@ -41,6 +41,31 @@ func TestMessageWakesAsManyPollersAsItCanServe(t *testing.T) {
 	t.Logf("%d messages woke %d pollers %d times", messages, pollers, woken)
 }
 
+// Those who select the same topic are rivals of one another, and of nobody else.
+func TestMessageOfATopicWakesAsManyPollersAsItCanServe(t *testing.T) {
+	mb := mount(t).mailbox(t, directory, "box").with("capacity", "max")
+	others := run(t, "python3", "-c", `
+import os, select, sys
+fds = [os.open(p, os.O_RDONLY | os.O_NONBLOCK) for p in sys.argv[1:]]
+poll = select.poll()
+for fd in fds:
+    poll.register(fd, select.POLLIN)
+print("ready", flush=True)
+print(poll.poll() == [(fds[0], select.POLLIN)], os.read(fds[0], 10), flush=True)
+`, mb.file("topic/y"), mb.file("priority/7"), mb.file("from/12345"))
+	others.expect("ready")
+	x := *mb
+	x.send, x.receive = mb.file("topic/x"), mb.file("topic/x")
+	const pollers, messages = 2000, 200
+	received, woken := pollCrowd(t, &x, pollers, messages)
+	if received != messages || woken > 10*messages {
+		t.Errorf("%d messages of a topic were received as %d and woke %d pollers, want about as many", messages, received, woken)
+	}
+	t.Logf("%d messages of a topic woke %d pollers %d times", messages, pollers, woken)
+	mb.putAs("topic/y", "y")
+	others.prints("ready\nTrue b'y'\n")
+}
+
 func TestNothingStaysUnreadWhereThoseToldDoNotRead(t *testing.T) {
 	m := mount(t)
 	mb := m.mailbox(t, directory, "box")
