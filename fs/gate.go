@@ -86,6 +86,9 @@ func (f *FS) enterLocked(k *call, i *inode, c fuse.Caller) []*opening {
 		}
 		i.gates[c.Uid] = g
 	}
+	if time.Since(i.movedAt) < turnTime {
+		g.most = maxInside // who has found the old name will not come, either
+	}
 	i.crowded = true
 	o := &opening{gate: g, conn: k.conn, unique: k.unique, thread: c.Pid}
 	g.waiting = append(g.waiting, o)
@@ -224,6 +227,7 @@ func ended(thread uint32) bool {
 // disperseLocked sends everybody who waits at i's gates: its name has changed, and those who
 // are sent will not come. f.mu is held.
 func (i *inode) disperseLocked() {
+	i.movedAt = time.Now()
 	for _, g := range i.gates {
 		if g.inside > 0 {
 			g.moved = true

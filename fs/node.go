@@ -67,6 +67,7 @@ type inode struct {
 	crowded bool              // node is shared from the start: somebody is at a gate
 	claims  map[uint32]*claim // of threads that may not write through a shared node
 	gates   map[uint32]*gate  // of users whose threads may not
+	movedAt time.Time         // when its name last went or changed
 }
 
 func (i *inode) base() *inode { return i }

@@ -846,7 +846,7 @@ func TestTraceOfLeases(t *testing.T) {
 	c := mb.worker("hello", "write extend 1m", "write nack", "read 9", "write nack", "write ack")
 	c.wantHeard("9", "4", `"hello"`, "4", "ENOMSG")
 	c.output()
-	dead.wantQueue("hello")
+	dead.awaitQueue("hello")
 	m.wellTraced(t, tr, "set-lease_time mailboxes/jobs 2 ok", "lease mailboxes/jobs 5 ok", "settle mailboxes/jobs 4 ok")
 }
 

@@ -112,9 +112,9 @@ func TestNameThatIsTakenFromACrowdIsENOENT(t *testing.T) {
 			m := mount(t)
 			mb := m.mailbox(t, flat, "box")
 			asked := m.requests(t)
-			crowd := run(t, crowdBin, "w", "1000", mb.path)
+			crowd := run(t, crowdBin, "w", "500", mb.path)
 			eventually(t, func() string {
-				if m.requests(t) < asked+2000 {
+				if m.requests(t) < asked+1000 {
 					return "the crowd has not come"
 				}
 				return ""
