@@ -37,12 +37,17 @@ func (t *control) attr(e *file, out *fuse.Attr) {
 
 func (t *control) grouped(h *handle) bool { return t.groups && h.Writes }
 
-func (t *control) read(f *FS, c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
-	errno := syscall.EINVAL
-	if !faults(in) {
-		errno = f.disowned(h)
+// refusesText is 0 if in, a READ of a text through h, is to be answered. EINVAL: it is for
+// sendfile(2), which then falls back to read(2).
+func (f *FS) refusesText(h *handle, in *fuse.ReadIn) syscall.Errno {
+	if faults(in) {
+		return syscall.EINVAL
 	}
-	if errno != 0 {
+	return f.disowned(h)
+}
+
+func (t *control) read(f *FS, c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
+	if errno := f.refusesText(h, in); errno != 0 {
 		c.Reply(in.Unique, errno)
 		return
 	}
@@ -168,11 +173,7 @@ func (t *listing) opened(f *FS, h *handle, _ uint32) (open uint32) {
 }
 
 func (t *listing) read(f *FS, c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
-	errno := syscall.EINVAL
-	if !faults(in) {
-		errno = f.disowned(h)
-	}
-	if errno != 0 {
+	if errno := f.refusesText(h, in); errno != 0 {
 		c.Reply(in.Unique, errno)
 		return
 	}
