@@ -36,6 +36,10 @@ type Process struct {
 	// Immune processes are spared by Faults.
 	Immune bool
 
+	// Line is where in the source of its program the process is, 0 if that is unknown: the
+	// line of the call that it is in or about to make.
+	Line int
+
 	// Snapshot, if set, adds to h what decides what the process does next besides what
 	// its calls have returned since the last Mark.
 	Snapshot func(h *Hash)

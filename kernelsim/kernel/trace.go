@@ -20,6 +20,7 @@ type Event struct {
 	Start   bool         // the operation begins; another event says how it ended
 	Span    objects.Time // how long it sleeps
 	Text    string
+	Line    int // in the source of the process's program, 0 if that is unknown
 }
 
 func (k *Kernel) event(e Event) {
@@ -27,6 +28,9 @@ func (k *Kernel) event(e Event) {
 		return
 	}
 	e.Step, e.Time = k.steps, k.now
+	if e.Process != nil {
+		e.Line = e.Process.Line
+	}
 	k.Watch(e)
 }
 

@@ -135,9 +135,9 @@ type actor struct {
 	s      *Scenario
 	self   Instance
 	locals []Value
-	path   []int64 // where it is: statements and loops, from the outside in
-	calls  int     // what it has asked of the system
-	mark   func()  // if set, called where locals and path say all that decides what comes next
+	path   []int64          // where it is: statements and loops, from the outside in
+	calls  int              // what it has asked of the system
+	mark   func(*statement) // if set, called where locals and path say all that decides what comes next
 }
 
 func newActor(s *Scenario, self Instance, sys System) *actor {
@@ -160,7 +160,7 @@ func (a *actor) block(body []*statement) bool {
 	at := len(a.path) - 1
 	for i, s := range body {
 		a.path[at] = int64(i)
-		a.here()
+		a.here(s)
 		again := a.statement(s)
 		a.path = a.path[:at+1]
 		if !again {
@@ -172,10 +172,10 @@ func (a *actor) block(body []*statement) bool {
 	return true
 }
 
-// here says that locals and path tell all that decides what the process does next.
-func (a *actor) here() {
+// here says that locals and path tell all that decides what the process does next, which is s.
+func (a *actor) here(s *statement) {
 	if a.mark != nil {
-		a.mark()
+		a.mark(s)
 	}
 }
 
@@ -246,7 +246,7 @@ func (a *actor) statement(s *statement) bool {
 				a.fail(s, errors.New("the loop goes on without an operation"))
 			}
 			a.path = a.path[:at]
-			a.here()
+			a.here(s)
 		}
 	case "repeat":
 		from, to := a.value(s, s.expr).N, a.value(s, s.second).N

@@ -372,7 +372,7 @@ func (s *Scenario) Start(k *kernel.Kernel, histories bool) *Run {
 			p.Yield() // the others are made first
 			a.block(s.processes[i.Process].body)
 		})
-		a.p.Daemon, a.p.Immune, a.p.Snapshot, a.mark = i.Daemon, i.Immune, a.snapshot, a.p.Mark
+		a.p.Daemon, a.p.Immune, a.p.Snapshot, a.mark = i.Daemon, i.Immune, a.snapshot, a.begin
 		for _, e := range s.Ends(i.Process) {
 			if s.Alone(e.Object) {
 				a.lone = append(a.lone, e)
@@ -395,6 +395,12 @@ func (s *Scenario) Start(k *kernel.Kernel, histories bool) *Run {
 	k.Begin()
 	k.Invariant = func() error { return hold(s.always, m) }
 	return m
+}
+
+// begin tells the kernel that the process begins a statement.
+func (a *simulated) begin(s *statement) {
+	a.p.Mark()
+	a.p.Line = s.line
 }
 
 func (a *simulated) snapshot(h *kernel.Hash) {
