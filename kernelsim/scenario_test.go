@@ -306,14 +306,14 @@ func TestTimelineShowsLabelsAndExpiry(t *testing.T) {
 		"  receive a from 7 -> x within 1ms\nprocess q uid=7:\n  sleep 10ms\n"
 	var out bytes.Buffer
 	_ = Simulate(&out, "x", []byte(source), SimulateOptions{})
-	for _, want := range []string{`send a "1" priority 3`, `send a "3" topic "red"              ╎            [2 1 3]`, "receive a from 7 … waits", "✗ ETIMEDO…"} {
+	for _, want := range []string{`send a "1" priority 3`, `send a "3" topic "red"              ╎            ["2" "1" "3"]`, "receive a from 7 … waits", "✗ ETIMEDO…"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}
 	}
 	out.Reset()
 	_ = Simulate(&out, "x", []byte("mailbox a ttl=5ms\nprocess p:\n  send a 1\n  sleep 10ms\n"), SimulateOptions{JSON: true})
-	want := `"events":[{"process":"a","text":"expires in a"}],"processes":[{"name":"p","pid":1,"state":"sleeping"}],"objects":[{"name":"a","kind":"mailbox","messages":0,"bytes":0}]`
+	want := `"events":[{"process":"a","text":"expires in a"}],"processes":[{"name":"p","pid":1,"state":"sleeping","line":4}],"objects":[{"name":"a","kind":"mailbox","messages":0,"bytes":0,"capacity":"1024"}]`
 	if !strings.Contains(out.String(), want) {
 		t.Errorf("no %s in\n%s", want, &out)
 	}
@@ -332,7 +332,7 @@ func TestTimelineShowsLeasesAndKeepsLinesTogether(t *testing.T) {
 	}
 	out.Reset()
 	_ = Simulate(&out, "x", []byte(source), SimulateOptions{JSON: true})
-	for _, want := range []string{`{"process":"a","text":"lease ends in a"}`, `"bytes":0,"leased":1}`} {
+	for _, want := range []string{`{"process":"a","text":"lease ends in a"}`, `"bytes":0,"leased":1,"capacity":"1024"}`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, &out)
 		}

@@ -57,66 +57,22 @@ func Simulate(w io.Writer, file string, source []byte, o SimulateOptions) error 
 	return once(s, w, o)
 }
 
-func once(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
-	k, line := &kernel.Kernel{}, &timeline.Timeline{}
-	k.Watch = line.Add
-	m := s.Start(k, false)
-	defer k.Shutdown()
-	chooser := kernel.FIFO
-	if o.Seed != nil {
-		chooser, k.Asynchronous = kernel.Seeded(*o.Seed), true
-	}
-	out := scenario.Outcome{Result: "done", Expected: s.Expect, Seed: o.Seed}
-	for k.Steps() < o.Steps {
-		options := k.Options()
-		if len(options) == 0 {
-			break
-		}
-		i := 0
-		if len(options) > 1 {
-			i = chooser.Choose(len(options))
-		}
-		k.Take(options[i])
-		line.After(k)
-	}
-	judge(s, k, m, &out)
-	return report(s, w, o, line, out)
-}
-
-// judge enters into out how the run has ended, or that it has not.
-func judge(s *scenario.Scenario, k *kernel.Kernel, m *scenario.Run, out *scenario.Outcome) {
-	out.Steps = k.Steps()
-	options := k.Options()
-	unfinished := len(options) > 0 && options[0].Kind != kernel.Stop
-	switch err := k.Violation(); {
-	case err != nil:
-		out.Result, out.Detail = "violation", kernel.Cause(err).Error()
-	case unfinished:
-		out.Result, out.Detail = "unfinished", "the run goes on"
-	case len(k.Stuck()) > 0:
-		out.Result, out.Detail = "deadlock", explore.Describe(k.Stuck())
-	default:
-		if err := s.Finally(m); err != nil {
-			out.Result, out.Detail = "violation", err.Error()
-		}
-	}
-}
-
 // replay makes the run of o.Replay.
 func replay(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 	line := &timeline.Timeline{}
 	k := &kernel.Kernel{Watch: line.Add, Asynchronous: true}
 	m := s.Start(k, false)
 	defer k.Shutdown()
+	line.Program = m
+	line.Begin(k)
 	for n, choice := range o.Replay {
 		options := k.Relevant()
 		if choice < 0 || choice >= len(options) {
 			return fmt.Errorf("%s: the schedule is of another scenario: its choice %d is %d, of %d there are", s.File, n+1, choice, len(options))
 		}
-		k.Take(options[choice])
-		line.After(k)
+		line.Take(k, options[choice])
 	}
-	out := scenario.Outcome{Result: "done", Expected: s.Expect, Schedule: o.Replay}
+	out := scenario.Outcome{Expected: s.Expect, Schedule: o.Replay}
 	judge(s, k, m, &out)
 	return report(s, w, o, line, out)
 }
@@ -180,10 +136,10 @@ func searched(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 		out.Result, out.Detail = f.Result(), kernel.Cause(f.Err).Error()
 		out.Schedule, out.Steps = f.Schedule, len(f.Schedule)
 		k := &kernel.Kernel{Watch: line.Add, Asynchronous: true}
-		s.Start(k, false)
+		line.Program = s.Start(k, false)
+		line.Begin(k)
 		for _, i := range f.Schedule {
-			k.Take(k.Relevant()[i])
-			line.After(k)
+			line.Take(k, k.Relevant()[i])
 		}
 		k.Shutdown()
 	}
@@ -204,7 +160,7 @@ func search(s *scenario.Scenario, states int) explore.Exploration {
 func report(s *scenario.Scenario, w io.Writer, o SimulateOptions, line *timeline.Timeline, out scenario.Outcome) error {
 	var err error
 	if o.SVG {
-		err = line.SVG(w, s.Title)
+		err = line.SVG(w, s.Title, summary(s, o, out))
 	} else if o.JSON {
 		if err = line.JSON(w); err == nil {
 			enc := json.NewEncoder(w)
@@ -272,7 +228,14 @@ func summary(s *scenario.Scenario, o SimulateOptions, out scenario.Outcome) stri
 		b.WriteByte('.')
 	}
 	if out.Seed != nil {
-		fmt.Fprintf(&b, "\nSeed %d.", *out.Seed)
+		fmt.Fprintf(&b, "\nSeed %d", *out.Seed)
+		if o.Seed == nil {
+			b.WriteString(": where the processes take turns, this is not to be seen")
+		}
+		b.WriteByte('.')
+	}
+	if len(out.Unshown) > 0 && o.Seed == nil && o.Replay == nil {
+		fmt.Fprintf(&b, "\nNo run was found that shows: %s.", strings.Join(out.Unshown, "; "))
 	}
 	return b.String()
 }

@@ -30,8 +30,9 @@ mount serves, and draws who runs, who waits for what, and what is in each buffer
 SCENARIO is a file, "-" for standard input, or the name of a scenario that comes
 with the program.
 
-Without a flag the processes take turns. --seed makes a random run, the same for
-the same seed. --explore goes through all runs within its bounds, and prints the
+Without a flag the processes take turns; if that does not show what the scenario
+says it shows or expects, a random run that does is drawn, with its seed. --seed
+makes a random run, the same for the same seed. --explore goes through all runs within its bounds, and prints the
 shortest one that leads to a deadlock, to starvation, to a livelock or to an
 assertion that does not hold. --outcomes lists every ending there is, and --replay makes the run that leads
 to one of them. --on DIR runs it with real processes on the ipcfs mounted at DIR, where

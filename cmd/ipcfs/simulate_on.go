@@ -60,7 +60,7 @@ func simulateOn(ctx context.Context, w io.Writer, dir, file string, text []byte,
 		return fmt.Errorf("simulate: %w", err)
 	}
 	if show.SVG {
-		if err := result.Timeline.SVG(w, s.Title); err != nil {
+		if err := result.Timeline.SVG(w, s.Title, verdict(s, result)); err != nil {
 			return err
 		}
 	} else if show.JSON {
@@ -102,24 +102,30 @@ func printRun(w io.Writer, s *scenario.Scenario, r *live.Result) error {
 	if err := line.Text(w); err != nil {
 		return err
 	}
+	_, err := fmt.Fprintln(w, verdict(s, r))
+	return err
+}
+
+// verdict says how a run with real processes has ended.
+func verdict(s *scenario.Scenario, r *live.Result) string {
+	var w strings.Builder
 	took := r.Took.Round(time.Millisecond)
 	switch out := r.Outcome; out.Result {
 	case "done":
-		fmt.Fprintf(w, "Done: %d operations of %d processes in %v.", out.Steps, len(s.Instances()), took)
+		fmt.Fprintf(&w, "Done: %d operations of %d processes in %v.", out.Steps, len(s.Instances()), took)
 	case "unfinished":
-		fmt.Fprintf(w, "Stopped after %d operations and %v: the run goes on.", out.Steps, took)
+		fmt.Fprintf(&w, "Stopped after %d operations and %v: the run goes on.", out.Steps, took)
 	default:
-		fmt.Fprintf(w, "%s after %d operations and %v: %s.", strings.ToUpper(out.Result[:1])+out.Result[1:], out.Steps, took, out.Detail)
+		fmt.Fprintf(&w, "%s after %d operations and %v: %s.", strings.ToUpper(out.Result[:1])+out.Result[1:], out.Steps, took, out.Detail)
 	}
 	if n := s.CountAlways(scenario.SeesMore); n > 0 {
-		fmt.Fprintf(w, "\nOf what is to hold always, %d could be judged at the end only.", n)
+		fmt.Fprintf(&w, "\nOf what is to hold always, %d could be judged at the end only.", n)
 	}
 	if facts := append(r.Ending.Variables, r.Ending.Objects...); len(facts) > 0 {
-		fmt.Fprintf(w, "\nAt the end: %s.", strings.Join(facts, ", "))
+		fmt.Fprintf(&w, "\nAt the end: %s.", strings.Join(facts, ", "))
 	}
 	if seed := r.Outcome.Seed; seed != nil {
-		fmt.Fprintf(w, "\nSeed %d: the choices and faults; the rest is up to the machine.", *seed)
+		fmt.Fprintf(&w, "\nSeed %d: the choices and faults; the rest is up to the machine.", *seed)
 	}
-	_, err := fmt.Fprintln(w)
-	return err
+	return w.String()
 }

@@ -19,6 +19,13 @@ type Outcome struct {
 	Complete bool    `json:"complete,omitempty"`
 	Seed     *uint64 `json:"seed,omitempty"`
 	Schedule []int   `json:"schedule,omitempty"`
+
+	// Repeats is the step after which the run was as it is at its end, of one that was ended
+	// because it can go on like that for ever.
+	Repeats *int `json:"repeats,omitempty"`
+
+	// Unshown is what the scenario says a run is to show and this one does not.
+	Unshown []string `json:"unshown,omitempty"`
 }
 
 // Judge returns an error that wraps ErrFound if out is not what the scenario expects.

@@ -201,6 +201,11 @@ func (p *parser) topLevel() {
 		} else {
 			p.s.finally = append(p.s.finally, a)
 		}
+	case "shows":
+		counters := p.s.counters
+		a := assertion{line: p.at + 1, text: strings.TrimSpace(p.lines[p.at])}
+		a.expr = p.expression()
+		p.s.shows, p.s.counters = append(p.s.shows, a), counters // it decides nothing that happens
 	case "expect":
 		w := p.name("deadlock, starvation, livelock or violation")
 		if !slices.Contains([]string{"deadlock", "starvation", "livelock", "violation"}, w.text) {
@@ -262,7 +267,7 @@ func kindNames() string {
 func (p *parser) objectDecl(t token) {
 	i := slices.IndexFunc(objects.Kinds(), func(k objects.Kind) bool { return k.Name == t.text })
 	if i < 0 {
-		p.fail(t.column, "unknown declaration %s: want process, shared, always, finally, expect, faults or a kind of object (%s)", t, kindNames())
+		p.fail(t.column, "unknown declaration %s: want process, shared, always, finally, shows, expect, faults or a kind of object (%s)", t, kindNames())
 	}
 	d := objectDecl{kind: objects.Kinds()[i], name: p.fresh().text}
 	probe := d.kind.New(objects.Unlimited)

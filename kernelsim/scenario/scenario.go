@@ -33,6 +33,7 @@ type Scenario struct {
 	counters  []Look // that expressions look at
 	always    []assertion
 	finally   []assertion
+	shows     []assertion
 	faults    kernel.Faults
 
 	ends  [][]End // of each process: see Ends

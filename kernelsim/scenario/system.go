@@ -371,6 +371,7 @@ func (s *Scenario) Start(k *kernel.Kernel, histories bool) *Run {
 			a.p = p
 			p.Yield() // the others are made first
 			a.block(s.processes[i.Process].body)
+			p.Line = 0
 		})
 		a.p.Daemon, a.p.Immune, a.p.Snapshot, a.mark = i.Daemon, i.Immune, a.snapshot, a.begin
 		for _, e := range s.Ends(i.Process) {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"ipcfs/kernelsim/kernel"
@@ -22,7 +21,10 @@ type Row struct {
 	Step      int            `json:"step"`
 	Time      objects.Time   `json:"time_ns"`
 	Events    []RowEvent     `json:"events"`
+	Process   string         `json:"process,omitempty"` // whose step it is, empty if it is nobody's
+	Line      int            `json:"line,omitempty"`    // of the statement that it is a step of
 	Processes []ProcessState `json:"processes"`
+	Variables []Variable     `json:"variables,omitempty"`
 	Objects   []ObjectState  `json:"objects"`
 }
 
@@ -38,6 +40,21 @@ type ProcessState struct {
 	Pid      uint32 `json:"pid"`
 	State    string `json:"state"`
 	WaitsFor string `json:"waits_for,omitempty"`
+
+	Line   int        `json:"line,omitempty"`   // of the statement that it is at, 0 past the last
+	Locals []Variable `json:"locals,omitempty"` // its own, if there is a program to tell them
+}
+
+// A Variable is one with its value as a scenario spells it.
+type Variable struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// A Program tells of the processes of a run, by index, what the kernel does not know.
+type Program interface {
+	Shared() []Variable
+	Locals(process int) []Variable
 }
 
 // An ObjectState is what an object holds after a step, and who waits for it.
@@ -47,6 +64,7 @@ type ObjectState struct {
 	Messages int64    `json:"messages"`
 	Bytes    int64    `json:"bytes"`
 	Leased   int64    `json:"leased,omitempty"`
+	Capacity string   `json:"capacity,omitempty"`
 	Value    *int64   `json:"value,omitempty"`
 	Contents []string `json:"contents,omitempty"`
 	Waiting  []string `json:"waiting,omitempty"`
@@ -54,7 +72,8 @@ type ObjectState struct {
 
 // A Timeline collects a run row by row.
 type Timeline struct {
-	Rows []Row
+	Rows    []Row
+	Program Program // nil if nobody tells
 }
 
 // Add takes down an event; it goes into Kernel.Watch.
@@ -132,23 +151,49 @@ func sent(e kernel.Event) string {
 	return fmt.Sprintf(" %q", e.Request.Data)
 }
 
-// After notes the state after a step. To stop is no step: what was noted of the last one
+// Begin notes the state before the first step.
+func (l *Timeline) Begin(k *kernel.Kernel) {
+	l.Rows = []Row{{Step: k.Steps(), Time: k.Now()}}
+	l.note(k)
+}
+
+// Take makes o happen in k and notes it. To stop is no step: what was noted of the last one
 // is noted anew.
-func (l *Timeline) After(k *kernel.Kernel) {
-	if len(l.Rows) == 0 || l.Rows[len(l.Rows)-1].Step != k.Steps() {
-		return // nothing to be seen
+func (l *Timeline) Take(k *kernel.Kernel, o kernel.Option) {
+	line, process := 0, ""
+	if o.Kind == kernel.Run {
+		process, line = o.Process.Name, o.Process.Line
 	}
+	k.Take(o)
+	if n := len(l.Rows); n == 0 || l.Rows[n-1].Step != k.Steps() {
+		l.Rows = append(l.Rows, Row{Step: k.Steps(), Time: k.Now()})
+	}
+	if o.Kind != kernel.Stop {
+		row := &l.Rows[len(l.Rows)-1]
+		row.Process, row.Line = process, line
+	}
+	l.note(k)
+}
+
+// note enters the state of k into the last row.
+func (l *Timeline) note(k *kernel.Kernel) {
 	row := &l.Rows[len(l.Rows)-1]
 	row.Processes, row.Objects = nil, nil
-	for _, p := range k.Processes() {
-		s := ProcessState{Name: p.Name, Pid: p.Pid(), State: p.State().String()}
+	for i, p := range k.Processes() {
+		s := ProcessState{Name: p.Name, Pid: p.Pid(), State: p.State().String(), Line: p.Line}
 		if n := p.WaitsFor(); n != nil {
 			s.WaitsFor = n.Name
 		}
 		if p.Killed() {
 			s.State = "killed"
 		}
+		if l.Program != nil {
+			s.Locals = l.Program.Locals(i)
+		}
 		row.Processes = append(row.Processes, s)
+	}
+	if l.Program != nil {
+		row.Variables = l.Program.Shared()
 	}
 	for _, n := range k.Nodes() {
 		held := n.Object.Held()
@@ -156,6 +201,9 @@ func (l *Timeline) After(k *kernel.Kernel) {
 		if slices.Contains(n.Kind.Policies, "value") {
 			v := n.Amount("value")
 			s.Value = &v
+		}
+		if n.Kind.Name == "mailbox" {
+			s.Capacity = strings.TrimSpace(n.Object.Policy("capacity"))
 		}
 		s.Contents = contents(n)
 		s.Leased = n.Counter("leased")
@@ -198,10 +246,7 @@ func (o ObjectState) String() string {
 			if i > 0 {
 				b.WriteByte(' ')
 			}
-			if strings.ContainsFunc(text, unicode.IsControl) {
-				text = strconv.Quote(text)
-			}
-			b.WriteString(text)
+			b.WriteString(strconv.Quote(text))
 		}
 		b.WriteByte(']')
 	}
@@ -214,6 +259,16 @@ func (o ObjectState) String() string {
 	return b.String()
 }
 
+// seen are the rows of the steps in which something happened that can be seen.
+func (l *Timeline) seen() (rows []Row) {
+	for _, r := range l.Rows {
+		if len(r.Events) > 0 && r.Processes != nil {
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
 // maxCell is how wide a column may get, maxWidth how wide a table of columns may.
 const maxCell, maxWidth = 34, 150
 
@@ -224,18 +279,9 @@ func (l *Timeline) Text(w io.Writer) error {
 		return nil
 	}
 	last := l.Rows[len(l.Rows)-1]
-	header := []string{"step", "time"}
-	for _, p := range last.Processes {
-		header = append(header, p.Name)
-	}
-	for _, o := range last.Objects {
-		header = append(header, o.Name)
-	}
+	header := l.header(last)
 	table := [][]string{header}
-	for _, r := range l.Rows {
-		if len(r.Events) == 0 || r.Processes == nil {
-			continue
-		}
+	for _, r := range l.seen() {
 		table = append(table, l.cells(r, last)...)
 	}
 	widths := make([]int, len(header))
@@ -265,11 +311,26 @@ func (l *Timeline) Text(w io.Writer) error {
 	return err
 }
 
+// header names the columns: step, time, processes, variables, objects.
+func (l *Timeline) header(last Row) []string {
+	names := []string{"step", "time"}
+	for _, p := range last.Processes {
+		names = append(names, p.Name)
+	}
+	for _, v := range last.Variables {
+		names = append(names, v.Name)
+	}
+	for _, o := range last.Objects {
+		names = append(names, o.Name)
+	}
+	return names
+}
+
 // cells are the lines of a table for r, more than one if a process did more than one
 // thing.
 func (l *Timeline) cells(r, last Row) (table [][]string) {
 	const fixed = 2 // step and time
-	columns := fixed + len(last.Processes) + len(last.Objects)
+	columns := fixed + len(last.Processes) + len(last.Variables) + len(last.Objects)
 	cell := func(line, column int, text string) {
 		for line >= len(table) {
 			table = append(table, make([]string, columns))
@@ -290,8 +351,11 @@ func (l *Timeline) cells(r, last Row) (table [][]string) {
 			cell(0, fixed+i, stateSigns[r.Processes[i].State])
 		}
 	}
+	for i, v := range r.Variables {
+		cell(0, fixed+len(last.Processes)+i, v.Value)
+	}
 	for i, o := range r.Objects {
-		cell(0, fixed+len(last.Processes)+i, o.String())
+		cell(0, fixed+len(last.Processes)+len(last.Variables)+i, o.String())
 	}
 	return table
 }
@@ -307,6 +371,9 @@ func (l *Timeline) lines(w io.Writer) error {
 			fmt.Fprintf(&b, "%4d %7s  %-12s %s", r.Step, kernel.FormatTime(r.Time), e.Process, e.Text)
 			if i == len(r.Events)-1 {
 				b.WriteString("   ")
+				for _, v := range r.Variables {
+					b.WriteString("  " + v.Name + "=" + v.Value)
+				}
 				for _, o := range r.Objects {
 					b.WriteString("  " + o.Name + "=" + o.String())
 				}
@@ -322,10 +389,7 @@ func (l *Timeline) lines(w io.Writer) error {
 func (l *Timeline) JSON(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	for _, r := range l.Rows {
-		if r.Processes == nil {
-			continue
-		}
+	for _, r := range l.seen() {
 		if err := enc.Encode(r); err != nil {
 			return err
 		}
