@@ -3,8 +3,8 @@
 //
 // # Processes and steps
 //
-// A process is an ordinary Go function on a coroutine. It runs until it makes a
-// system call and is then suspended with the call pending. A step of the kernel
+// A process is an ordinary Go function on a coroutine, or a [Program] of plain data. It runs
+// until it makes a system call and is then suspended with the call pending. A step of the kernel
 // picks one process and carries out its pending call: the call finishes, and the
 // process runs on to its next one, or it parks in an object and the process is
 // blocked. A process whose parked request somebody else has finished is ready
@@ -586,9 +586,11 @@ func (k *Kernel) run(p *Process, value int) {
 	p.signal = false // the handler has run
 	p.last = p.doomed
 	if !p.woken {
-		p.call.choice = value
+		p.choice = value
 		p.state = Running
-		p.call.run(p)
+		if p.call != nil { // it is the first step of a program otherwise
+			p.call.Do(p)
+		}
 		if p.state != Running {
 			return // blocked, asleep or gone
 		}
@@ -648,7 +650,9 @@ func (k *Kernel) exit(p *Process) {
 		}
 	}
 	p.doomed, p.victim, p.call = false, nil, nil
-	p.stop()
+	if p.stop != nil {
+		p.stop()
+	}
 }
 
 // Signal makes p catch a signal: a blocked call fails with EINTR. It does nothing
@@ -669,7 +673,7 @@ func (k *Kernel) interrupt(p *Process, cause syscall.Errno) {
 		k.cancel(p.file.Node, p.request, cause)
 		return
 	}
-	p.call.errno = cause
+	p.errno = cause
 	p.woken = true
 	k.makeReady(p)
 }
@@ -707,7 +711,9 @@ func (k *Kernel) Shutdown() {
 	for _, p := range k.processes {
 		if p.state != Exited {
 			p.state = Exited
-			p.stop()
+			if p.stop != nil {
+				p.stop()
+			}
 		}
 	}
 }

@@ -40,17 +40,16 @@ type Process struct {
 	// line of the call that it is in or about to make.
 	Line int
 
-	// Snapshot, if set, adds to h what decides what the process does next besides what
-	// its calls have returned since the last Mark.
-	Snapshot func(h *Hash)
-
 	caller objects.Caller
 	kernel *Kernel
 	state  State
 	killed bool
 	files  []*File
 
-	call    *call
+	program Program          // nil: its body is a coroutine
+	call    Call             // that it has made
+	errno   syscall.Errno    // of the call, where no request has one
+	choice  int              // what a Choice has come out as
 	file    *File            // of the request
 	request *objects.Request // the call's, while it is outstanding
 	woken   bool             // the call has finished while it waited
@@ -58,21 +57,24 @@ type Process struct {
 	doomed  bool             // SIGKILL was sent, and has not arrived
 	last    bool             // it has made its last step since
 	victim  *Process         // whose end it waits for
-	history Hash             // of what calls have returned since the last Mark
+	history Hash             // of what calls have returned, if it is a coroutine
 
 	next  func() (struct{}, bool)
 	stop  func()
 	yield func(struct{}) bool
 }
 
-// A call is a system call that a process has made.
-type call struct {
-	name    string
-	node    *Node // what it is about, nil if it is about nothing
-	run     func(p *Process)
-	choices int
-	choice  int
-	errno   syscall.Errno
+// A Program is what a process does, as plain data: a search returns to an earlier state of
+// it without running it again. It must keep all that it knows in memory that is reached from
+// it by pointers, and nothing in variables of functions.
+type Program interface {
+	// Next goes on after the last call, if there was one, and returns the next; nil if the
+	// run has been ended by a violation.
+	Next(p *Process) Call
+
+	// Snapshot adds to h all that decides what the process does next, also how far it is in
+	// what takes several calls.
+	Snapshot(h *Hash)
 }
 
 // A Cred is who a process acts as.
@@ -83,11 +85,7 @@ type exiting struct{}
 
 // Spawn makes a process and runs it to its first call.
 func (k *Kernel) Spawn(name string, cred Cred, body func(p *Process)) *Process {
-	p := &Process{
-		Name:   name,
-		kernel: k,
-		caller: objects.Caller{Pid: firstPid + uint32(len(k.processes)), Uid: cred.Uid, Gid: cred.Gid},
-	}
+	p := k.newProcess(name, cred)
 	p.next, p.stop = iter.Pull(func(yield func(struct{}) bool) {
 		p.yield = yield
 		defer func() {
@@ -100,18 +98,49 @@ func (k *Kernel) Spawn(name string, cred Cred, body func(p *Process)) *Process {
 		body(p)
 		p.Exit()
 	})
-	k.processes = append(k.processes, p)
 	p.resume()
 	k.makeReady(p)
 	return p
 }
 
-// resume runs p's body to its next call.
+// SpawnProgram makes a process that carries out program. Its first step runs to its first
+// call.
+func (k *Kernel) SpawnProgram(name string, cred Cred, program Program) *Process {
+	p := k.newProcess(name, cred)
+	p.program = program
+	k.makeReady(p)
+	return p
+}
+
+func (k *Kernel) newProcess(name string, cred Cred) *Process {
+	p := &Process{
+		Name:   name,
+		kernel: k,
+		caller: objects.Caller{Pid: firstPid + uint32(len(k.processes)), Uid: cred.Uid, Gid: cred.Gid},
+	}
+	k.processes = append(k.processes, p)
+	return p
+}
+
+// resume has p learn how its call has ended, and runs its body to its next one.
 func (p *Process) resume() {
 	if p.call != nil {
-		p.history.String(p.call.name)
-		p.history.Uint(uint64(p.call.errno))
-		p.history.Uint(uint64(p.call.choice))
+		if p.program == nil {
+			p.history.String(p.call.Name())
+			p.history.Uint(uint64(p.errno))
+			p.history.Uint(uint64(p.choice))
+		}
+		p.call.Done(p)
+	}
+	if p.program != nil {
+		p.call = nil
+		call := p.program.Next(p)
+		if call == nil {
+			p.state = Exited
+			return
+		}
+		p.call, p.errno, p.choice = call, 0, 0
+		return
 	}
 	if _, ok := p.next(); !ok {
 		p.state = Exited
@@ -119,11 +148,11 @@ func (p *Process) resume() {
 }
 
 // trap makes a call and returns when it has finished.
-func (p *Process) trap(c *call) {
+func (p *Process) trap(c Call) {
 	if p.state == Exited {
 		panic(exiting{}) // a deferred function of a killed process
 	}
-	p.call = c
+	p.call, p.errno, p.choice = c, 0, 0
 	if !p.yield(struct{}{}) || p.state == Exited {
 		panic(exiting{})
 	}
@@ -146,7 +175,7 @@ func (p *Process) Pending() string {
 	if p.call == nil {
 		return ""
 	}
-	return p.call.name
+	return p.call.Name()
 }
 
 // WaitsFor is the object that the process is blocked in, nil if it is not blocked.
@@ -164,10 +193,10 @@ func (p *Process) interruptible() bool { return p.state == Blocked || p.state ==
 
 // choices is how many ways the pending call can go, 0 if there is no choice.
 func (p *Process) choices() int {
-	if p.woken {
-		return 0
+	if c, ok := p.call.(*Choice); ok && !p.woken {
+		return c.N
 	}
-	return p.call.choices
+	return 0
 }
 
 // A File is an open file of an object.
@@ -194,24 +223,6 @@ type Mode struct {
 // opens reports whether op is what open(2) submits.
 func Opens(op objects.Op) bool {
 	return op == objects.Open || op == objects.Connect || op == objects.Hold
-}
-
-// Open opens n.
-func (p *Process) Open(n *Node, m Mode) (*File, syscall.Errno) { return p.OpenWithin(0, n, m) }
-
-// OpenWithin is Open that gives up with ETIMEDOUT after d, if d is not 0.
-func (p *Process) OpenWithin(d objects.Time, n *Node, m Mode) (*File, syscall.Errno) {
-	f := p.newFile(n, m)
-	r := &objects.Request{Op: m.Op, Nonblock: m.Nonblock}
-	if m.Op == 0 {
-		r.Op = objects.Open
-	}
-	if errno := p.SubmitWithin(d, f, r); errno != 0 {
-		return nil, errno
-	}
-	f.uses = 1
-	p.files = append(p.files, f)
-	return f, 0
 }
 
 // OpenNow opens n without a step: before the run begins. It returns nil if that fails.
@@ -253,21 +264,6 @@ func receiptLine(fate objects.Fate, by objects.Caller, _ objects.Time) []byte {
 	return fmt.Appendf(nil, "%s - -\n", fate)
 }
 
-// Close closes f.
-func (p *Process) Close(f *File) syscall.Errno {
-	c := &call{name: "close " + f.Node.Name, node: f.Node}
-	c.run = func(p *Process) {
-		if !slices.Contains(p.files, f) {
-			c.errno = syscall.EBADF
-			return
-		}
-		p.kernel.event(Event{Process: p, Verb: "close", Node: f.Node})
-		p.kernel.close(p, f)
-	}
-	p.trap(c)
-	return c.errno
-}
-
 // close drops one use of f by p; the last one closes the handle.
 func (k *Kernel) close(p *Process, f *File) {
 	i := slices.Index(p.files, f)
@@ -291,158 +287,6 @@ func (k *Kernel) release(p *Process) {
 	}
 }
 
-// Submit carries out r on f's object and waits until it has finished.
-func (p *Process) Submit(f *File, r *objects.Request) syscall.Errno {
-	return p.SubmitWithin(0, f, r)
-}
-
-// SubmitWithin is Submit that gives up with ETIMEDOUT (mq_timedreceive(3)) after d,
-// if d is not 0.
-func (p *Process) SubmitWithin(d objects.Time, f *File, r *objects.Request) syscall.Errno {
-	c := &call{name: r.Op.String() + " " + f.Node.Name + LabelOf(f.Handle.Filter).String(), node: f.Node}
-	c.run = func(p *Process) {
-		k := p.kernel
-		r.Caller, r.Handle, r.Tag = p.caller, f.Handle, p
-		if f.Node.gone && Opens(r.Op) {
-			// open(2): ENOENT, the file does not exist any more.
-			r.Errno = syscall.ENOENT
-			k.event(Event{Process: p, Verb: r.Op.String(), Node: f.Node, Request: r, Start: true})
-			k.event(Event{Process: p, Verb: r.Op.String(), Node: f.Node, Request: r})
-			return
-		}
-		p.file, p.request = f, r
-		if r.Op == objects.Send {
-			f.writer, f.torn = p, false
-		}
-		k.event(Event{Process: p, Verb: r.Op.String(), Node: f.Node, Request: r, Start: true})
-		k.submit(f.Node, r)
-		if !r.Parked() {
-			k.event(Event{Process: p, Verb: r.Op.String(), Node: f.Node, Request: r})
-			return
-		}
-		p.state = Blocked
-		k.event(Event{Process: p, Verb: "blocks", Node: f.Node, Request: r})
-		if d > 0 {
-			k.startTimer(p, d)
-		}
-	}
-	p.trap(c)
-	p.request = nil
-	p.kernel.forgetTimer(p)
-	p.history.Uint(uint64(r.Errno))
-	if r.Errno == 0 {
-		p.history.Bytes(r.Data)
-	}
-	if m := f.Node.monitor; m != nil {
-		m.Delivered(r)
-	}
-	return r.Errno
-}
-
-// SetPolicy changes a policy of n.
-func (p *Process) SetPolicy(n *Node, name, value string) syscall.Errno {
-	c := &call{name: "set " + n.Name + " " + name + "=" + value, node: n}
-	c.run = func(p *Process) {
-		k := p.kernel
-		if n.gone || !slices.Contains(n.Kind.Policies, name) {
-			c.errno = syscall.ENOENT
-			return
-		}
-		k.event(Event{Process: p, Verb: "set", Node: n, Text: name + "=" + value})
-		k.on(n, SetPolicy, nil, func() (done objects.Finished) {
-			done, c.errno = n.Object.SetPolicy(k.now, name, value)
-			if n.monitor != nil {
-				n.monitor.Sets(name, c.errno)
-			}
-			return done
-		})
-	}
-	p.trap(c)
-	return c.errno
-}
-
-// Destroy removes n as rm does, whoever waits.
-func (p *Process) Destroy(n *Node) {
-	p.trap(&call{name: "destroy " + n.Name, node: n, run: func(p *Process) {
-		k := p.kernel
-		k.event(Event{Process: p, Verb: "destroy", Node: n})
-		n.gone = true
-		k.on(n, Destroy, nil, func() objects.Finished { return n.Object.Destroy(k.now) })
-	}})
-}
-
-// Fork makes a process that has the files of p open too.
-func (p *Process) Fork(name string, body func(*Process)) *Process {
-	var child *Process
-	p.trap(&call{name: "fork " + name, run: func(p *Process) {
-		files := slices.Clone(p.files)
-		for _, f := range files {
-			f.uses++
-		}
-		p.kernel.event(Event{Process: p, Verb: "fork", Text: name})
-		child = p.kernel.Spawn(name, Cred{p.caller.Uid, p.caller.Gid}, body)
-		child.files = files
-	}})
-	return child
-}
-
-// Yield is a step that does nothing.
-func (p *Process) Yield() { p.trap(&call{name: "yield", run: func(*Process) {}}) }
-
-// Do is a step that carries out f, which must touch only what the run's processes
-// reach through Do: the words of a shared segment, say. What it returns is part of
-// what decides the process's future.
-func (p *Process) Do(name string, f func() uint64) uint64 {
-	var v uint64
-	p.trap(&call{name: name, run: func(p *Process) { v = f() }})
-	p.history.Uint(v)
-	return v
-}
-
-// Choose returns a number below n; the run's choices decide which.
-func (p *Process) Choose(n int) int {
-	c := &call{name: "choose", choices: n, run: func(*Process) {}}
-	p.trap(c)
-	return c.choice
-}
-
-// Sleep waits until d has passed. EINTR: a signal came first.
-func (p *Process) Sleep(d objects.Time) syscall.Errno {
-	c := &call{name: "sleep"}
-	c.run = func(p *Process) {
-		p.state = Sleeping
-		p.kernel.event(Event{Process: p, Verb: "sleeps", Time: p.kernel.now, Span: d})
-		p.kernel.startTimer(p, d)
-	}
-	p.trap(c)
-	return c.errno
-}
-
-// Kill kills q and returns when it is dead. Until the signal arrives, q may end the call
-// that it is in, or make the one that it was about to: it may even kill p.
-func (p *Process) Kill(q *Process) {
-	p.trap(&call{name: "kill " + q.Name, run: func(p *Process) {
-		p.kernel.event(Event{Process: p, Verb: "kill", Text: q.Name})
-		if q.state != Exited {
-			q.doomed = true
-			p.state, p.victim = Killing, q
-		}
-	}})
-}
-
-// Signal sends q a signal that it catches. It arrives in a step of its own: somebody
-// may come first and finish what q waits for.
-func (p *Process) Signal(q *Process) {
-	p.trap(&call{name: "signal " + q.Name, run: func(p *Process) {
-		p.kernel.event(Event{Process: p, Verb: "signal", Text: q.Name})
-		q.signal = q.interruptible()
-	}})
-}
-
-// Mark says that Snapshot tells, from here on, all that decides what the process does next:
-// what its calls have returned so far is in there.
-func (p *Process) Mark() { p.history = Hash{} }
-
 // Note tells Kernel.Watch of what is no call.
 func (p *Process) Note(verb, text string) {
 	p.kernel.event(Event{Process: p, Verb: verb, Text: text})
@@ -450,11 +294,3 @@ func (p *Process) Note(verb, text string) {
 
 // Abort leaves the body without a step, in a run that a violation has ended.
 func (p *Process) Abort() { panic(exiting{}) }
-
-// Exit ends the process and closes its files. The body's end does the same.
-func (p *Process) Exit() {
-	p.trap(&call{name: "exit", run: func(p *Process) {
-		p.kernel.event(Event{Process: p, Verb: "exits"})
-		p.kernel.exit(p)
-	}})
-}

@@ -279,9 +279,8 @@ func (w *walk) process(p *Process, counts bool) {
 }
 
 // State sums up all that decides what can happen from here on: equal states have equal
-// futures. What is not named above counts. What a process does next is decided by its
-// Snapshot and by what its calls have returned since its last Mark, so that the place
-// within what takes several calls counts too. What is added can be told apart from its
+// futures. What is not named above counts. What a process does next is told by the Snapshot
+// of its Program; of a coroutine, by what its calls have returned. What is added can be told apart from its
 // beginning on: lengths come before what they are the lengths of, and nothing is left out
 // that another state has.
 func (k *Kernel) State() uint64 { return k.StateBy(Ways{}) }
@@ -320,15 +319,15 @@ func (k *Kernel) StateBy(ways Ways) uint64 {
 			w.h.Bool(is)
 		}
 		w.process(p.victim, true)
-		if p.state == Exited && p.Snapshot != nil {
+		if p.state == Exited && p.program != nil {
 			continue
 		}
-		if p.Snapshot != nil {
-			p.Snapshot(&w.h)
+		if p.program != nil {
+			p.program.Snapshot(&w.h)
 		}
 		w.h.Uint(p.history.sum) // of who has exited the end of a run may be judged by it
 		if p.woken {
-			w.h.Uint(uint64(p.call.errno))
+			w.h.Uint(uint64(p.errno))
 			if p.request != nil {
 				w.seqs = seqs[p.file.Node]
 			}

@@ -115,7 +115,7 @@ func (m *Run) Ending(err error) Ending {
 		case a.p.Killed():
 			p.State = "killed"
 		case a.p.State() == kernel.Blocked:
-			p.State = Waits(a.current)
+			p.State = Waits(a.task.op.String())
 		}
 		e.Processes = append(e.Processes, p)
 	}

@@ -92,6 +92,9 @@ func Parse(file string, source []byte) (*Scenario, error) {
 	for i := range p.s.objects {
 		p.s.alone = append(p.s.alone, p.s.isAlone(i))
 	}
+	for _, d := range p.s.processes {
+		d.code = compile(d)
+	}
 	return p.s, nil
 }
 
@@ -429,8 +432,7 @@ func (p *parser) statement() *statement {
 			p.fail(n.column, "unknown process %s", n)
 		}
 	case "enter", "leave":
-		s.name = p.name("a section").text
-		p.s.section(s.name)
+		s.object = p.s.section(p.name("a section").text)
 	case "choose":
 		p.variable(s)
 		p.expect("in")

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"syscall"
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
@@ -60,6 +59,7 @@ type processDecl struct {
 	locals         []string
 	receipts       []int // objects of whose messages it asks for receipts
 	body           []*statement
+	code           []instruction
 }
 
 type assertion struct {
@@ -130,233 +130,6 @@ func truth(b bool) Value {
 // slots of the variables that every process has.
 const errnoSlot, meSlot = 0, 1
 
-// An actor carries out the program of one process.
-type actor struct {
-	sys    System
-	s      *Scenario
-	self   Instance
-	locals []Value
-	path   []int64          // where it is: statements and loops, from the outside in
-	calls  int              // what it has asked of the system
-	mark   func(*statement) // if set, called where locals and path say all that decides what comes next
-}
-
-func newActor(s *Scenario, self Instance, sys System) *actor {
-	a := &actor{sys: sys, s: s, self: self, locals: make([]Value, len(s.processes[self.Process].locals))}
-	a.locals[meSlot].N = int64(self.Number)
-	return a
-}
-
-func (a *actor) fail(s *statement, err error) {
-	a.sys.Fail(a.about(s, err))
-}
-
-func (a *actor) about(s *statement, err error) error {
-	return fmt.Errorf("line %d: %s: %s: %w", s.line, a.self.Name, s.text, err)
-}
-
-// block runs statements; it reports false if a break left it.
-func (a *actor) block(body []*statement) bool {
-	a.path = append(a.path, 0)
-	at := len(a.path) - 1
-	for i, s := range body {
-		a.path[at] = int64(i)
-		a.here(s)
-		again := a.statement(s)
-		a.path = a.path[:at+1]
-		if !again {
-			a.path = a.path[:at]
-			return false
-		}
-	}
-	a.path = a.path[:at]
-	return true
-}
-
-// here says that locals and path tell all that decides what the process does next, which is s.
-func (a *actor) here(s *statement) {
-	if a.mark != nil {
-		a.mark(s)
-	}
-}
-
-// value computes e: each mention of a shared variable is a step.
-func (a *actor) value(s *statement, e *expression) Value {
-	v, err := e.compute(a.locals, stepping{a})
-	if err != nil {
-		a.fail(s, err)
-	}
-	return v
-}
-
-// stepping reads variables step by step.
-type stepping struct{ a *actor }
-
-func (g stepping) Load(variable int) Value {
-	g.a.calls++
-	return g.a.sys.Load(variable)
-}
-
-func (g stepping) Look(l Look) int64 {
-	g.a.calls++
-	return g.a.sys.Look(l)
-}
-
-// maxIdle is how many rounds of a loop may pass without a call before it is taken to
-// be endless.
-const maxIdle = 100000
-
-func (a *actor) statement(s *statement) bool {
-	sys := a.sys
-	switch s.verb {
-	case "=":
-		v := a.value(s, s.expr)
-		if !s.shared {
-			a.locals[s.slot] = v
-			break
-		}
-		a.calls++
-		sys.Store(s.slot, v)
-	case "atomic":
-		a.calls++
-		sys.Update(s.slot, func(g Glance) (Value, error) {
-			v, err := s.expr.compute(a.locals, g)
-			if err != nil {
-				err = a.about(s, err)
-			}
-			return v, err
-		})
-	case "if":
-		at := len(a.path)
-		v := a.value(s, s.expr)
-		a.path = append(a.path[:at], v.N)
-		if v.N != 0 {
-			return a.block(s.body)
-		}
-		return a.block(s.other)
-	case "while", "forever":
-		idle, at := a.calls, len(a.path)
-		for rounds := 0; s.verb == "forever" || a.value(s, s.expr).N != 0; rounds++ {
-			a.path = append(a.path[:at], 1)
-			if !a.block(s.body) {
-				break
-			}
-			if a.calls != idle {
-				idle, rounds = a.calls, 0
-			} else if rounds > maxIdle {
-				a.fail(s, errors.New("the loop goes on without an operation"))
-			}
-			a.path = a.path[:at]
-			a.here(s)
-		}
-	case "repeat":
-		from, to := a.value(s, s.expr).N, a.value(s, s.second).N
-		a.path = append(a.path, to, from)
-		at := len(a.path) - 1
-		for i := from; i <= to; i++ {
-			a.path[at] = i
-			if s.slot >= 0 {
-				a.locals[s.slot] = Value{N: i}
-			}
-			if !a.block(s.body) {
-				break
-			}
-		}
-	case "break":
-		return false
-	case "choose":
-		from, to := a.value(s, s.expr).N, a.value(s, s.second).N
-		if to < from {
-			a.fail(s, errors.New("there is nothing to choose from"))
-		}
-		a.calls++
-		v := Value{N: from + int64(sys.Choose(int(to-from)+1))}
-		a.locals[s.slot] = v
-		sys.Did("chooses " + v.String())
-	case "print":
-		sys.Did("prints " + a.value(s, s.expr).String())
-	case "assert":
-		if a.value(s, s.expr).N == 0 {
-			a.fail(s, errors.New("it does not hold"))
-		}
-	case "enter", "leave":
-		by := int64(1)
-		if s.verb == "leave" {
-			by = -1
-		}
-		a.calls++
-		sys.Enter(a.s.section(s.name), by)
-	default:
-		a.calls++
-		a.call(s)
-	}
-	return true
-}
-
-// call carries out a statement that is one system call, or several.
-func (a *actor) call(s *statement) {
-	sys := a.sys
-	switch s.verb {
-	case "sleep":
-		a.locals[errnoSlot].N = int64(sys.Sleep(s.span))
-	case "yield":
-		sys.Yield()
-	case "exit":
-		sys.Exit()
-	case "kill":
-		sys.Kill(s.object)
-	case "signal":
-		sys.Signal(s.object)
-	case "set":
-		a.result(s, sys.SetPolicy(s.object, s.policy[0], s.policy[1]))
-	case "open":
-		a.result(s, sys.Open(s.object))
-	case "destroy":
-		sys.Destroy(s.object)
-	case "release", "close":
-		sys.Close(s.object, s.verb == "release")
-	default:
-		a.operation(s)
-	}
-}
-
-func (a *actor) operation(s *statement) {
-	v, _ := verbNamed(s.verb)
-	o := Operation{Word: v.word, Op: v.op, Name: a.s.objects[s.object].name, End: a.s.processes[a.self.Process].end(s, v),
-		Nonblock: s.nonblock, Within: s.within, Size: 1 << 20}
-	switch o.Op {
-	case objects.Settle:
-		o.Data = []byte(v.word)
-		if v.takes == aSpan {
-			o.Data = append(o.Data, " "+objects.FormatSpan(s.span)...)
-		}
-	case objects.Send, objects.Write:
-		o.Data = []byte(a.value(s, s.expr).String())
-	case objects.Wait, objects.Post:
-		o.Size, o.Units = 0, 1
-		if s.expr != nil {
-			o.Units = a.value(s, s.expr).N
-		}
-	case objects.Read:
-		if s.expr != nil {
-			o.Size = int(a.value(s, s.expr).N)
-		}
-	}
-	data, errno := a.sys.Do(o)
-	if errno == 0 && s.slot >= 0 {
-		a.locals[s.slot] = Value{Text: string(data), IsText: true}
-	}
-	a.result(s, errno)
-}
-
-// result sets errno, and ends the run if nobody has reckoned with it.
-func (a *actor) result(s *statement, errno syscall.Errno) {
-	a.locals[errnoSlot] = Value{N: int64(errno)}
-	if errno != 0 && !s.try {
-		a.fail(s, fmt.Errorf("it fails with %s, which nobody tries", kernel.ErrnoName(errno)))
-	}
-}
-
 // compute evaluates e in a process with the variables locals.
 func (e *expression) compute(locals []Value, g Glance) (v Value, err error) {
 	switch e.op {
@@ -383,14 +156,19 @@ func (e *expression) compute(locals []Value, g Glance) (v Value, err error) {
 	if err != nil {
 		return Value{}, err
 	}
+	return binary(e.op, left, right)
+}
+
+// binary computes left op right.
+func binary(op string, left, right Value) (v Value, err error) {
 	l, r := left.N, right.N
-	switch text := left.IsText || right.IsText; e.op {
+	switch text := left.IsText || right.IsText; op {
 	case "and", "or":
 		return right, nil
 	case "==":
-		return truth(left.String() == right.String()), nil
+		return truth(equal(left, right)), nil
 	case "!=":
-		return truth(left.String() != right.String()), nil
+		return truth(!equal(left, right)), nil
 	case "+":
 		if text {
 			return Value{Text: left.String() + right.String(), IsText: true}, nil
@@ -406,7 +184,7 @@ func (e *expression) compute(locals []Value, g Glance) (v Value, err error) {
 			}
 		}
 	}
-	switch e.op {
+	switch op {
 	case "<":
 		return truth(l < r), nil
 	case "<=":
@@ -423,10 +201,18 @@ func (e *expression) compute(locals []Value, g Glance) (v Value, err error) {
 	if r == 0 {
 		return Value{}, errors.New("division by zero")
 	}
-	if e.op == "/" {
+	if op == "/" {
 		return Value{N: l / r}, nil
 	}
 	return Value{N: l % r}, nil
+}
+
+// equal reports whether two values are the same as texts: 1 is "1".
+func equal(a, b Value) bool {
+	if !a.IsText && !b.IsText {
+		return a.N == b.N
+	}
+	return a.String() == b.String()
 }
 
 func number(v Value) (int64, error) {
