@@ -45,8 +45,9 @@ var calls = sync.Pool{New: func() any { return new(call) }}
 // answered without having been parked.
 func newCall(f *FS, c *fusedev.Conn, h *handle, unique uint64, reply replyKind) *call {
 	k := calls.Get().(*call)
+	own := k.Own
 	*k = call{fs: f, conn: c, handle: h, object: h.file.object, unique: unique, reply: reply}
-	k.Handle = &h.Handle
+	k.Own, k.Handle = own, &h.Handle
 	return k
 }
 
@@ -196,7 +197,8 @@ func (f *FS) answerFinished(k *call) {
 // recycle puts k back into the pool unless somebody else may still look at it.
 func (k *call) recycle() {
 	if k.reply == replyData || k.reply == replyWrite {
-		*k = call{}
+		k.Recycle()
+		*k = call{Request: objects.Request{Own: k.Own}}
 		calls.Put(k)
 	}
 }

@@ -18,8 +18,8 @@ type endpoint struct {
 	answers       bool       // what it reads is about what was written: it cannot be opened for reading alone
 	both          bool       // nor for writing alone
 
-	only   *objects.Selector               // narrows an endpoint of messages
-	render func(m *objects.Message) []byte // what it shows of each message instead of that itself
+	prepare func(h *objects.Handle) // tells the kind more of an open file, nil: nothing
+	renders bool                    // it shows something else than what the object holds
 
 	// stream marks an endpoint without messages: it has no positions, and a read takes
 	// what there is.
@@ -59,13 +59,12 @@ func (p *endpoint) opened(_ *FS, h *handle, flags uint32) (open uint32) {
 	if h.Reads {
 		h.ReadOp = p.reads
 	}
-	if h.ReadOp == objects.Receipt {
-		h.WantReceipts(receipt)
-	}
 	if h.Writes {
 		h.WriteOp = p.writes
 	}
-	h.Filter, h.Render = p.only, p.render
+	if p.prepare != nil {
+		p.prepare(&h.Handle)
+	}
 	nonblock := flags&syscall.O_NONBLOCK != 0
 	h.EOF = p.eof && !nonblock
 	h.Seekable = !h.Writes && !nonblock && !p.stream
@@ -91,7 +90,7 @@ func (p *endpoint) read(f *FS, c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
 		c.Reply(in.Unique, syscall.EINVAL)
 		return
 	}
-	if p.render != nil {
+	if p.renders {
 		c.Yield() // a message of 100 MB takes seconds, for which only its mailbox waits
 	}
 	k := newCall(f, c, h, in.Unique, replyData)

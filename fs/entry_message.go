@@ -7,6 +7,7 @@ import (
 
 	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -19,7 +20,7 @@ var messagesFolder = folder{
 }
 
 // message returns the message that is called name, nil if it is not held. No lock is held.
-func (o *object) message(name string) *objects.Message {
+func (o *object) message(name string) *mailbox.Message {
 	seq, ok := number(name, 64)
 	if !ok {
 		return nil
@@ -27,7 +28,7 @@ func (o *object) message(name string) *objects.Message {
 	o.numberMessages()
 	o.lock()
 	defer o.mu.Unlock()
-	return o.impl.(*objects.Mailbox).Message(seq)
+	return o.impl.(*mailbox.Mailbox).Message(seq)
 }
 
 // numberMessages readies the mailbox o for its messages being looked for by their numbers,
@@ -43,7 +44,7 @@ func (o *object) numberMessages() {
 func (o *object) numberSome() (all bool) {
 	o.lock()
 	defer o.mu.Unlock()
-	return o.impl.(*objects.Mailbox).Number(batch)
+	return o.impl.(*mailbox.Mailbox).Number(batch)
 }
 
 // messageFile is a file as its sender left it: theirs, and of the time it was sent. Who
@@ -120,18 +121,18 @@ func (x *messageOps) readMemory(c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
 func (x *messageOps) readAt(o *object, p []byte, offset int64) (int, syscall.Errno) {
 	o.lock()
 	defer o.mu.Unlock()
-	m := o.impl.(*objects.Mailbox).Message(x.seq)
+	m := o.impl.(*mailbox.Mailbox).Message(x.seq)
 	if m == nil {
 		return 0, syscall.EIDRM
 	}
 	return m.ReadAt(p, offset)
 }
 
-func sequenceNumber(m *objects.Message) string { return strconv.FormatUint(m.Seq, 10) }
+func sequenceNumber(m *mailbox.Message) string { return strconv.FormatUint(m.Seq, 10) }
 
 // mayTakeLocked is 0 if uid may take the message m, nil if there is none, out of d. EPERM, as
 // for other names: neither its sender, nor the owner of the folder, nor privileged.
-func (d *folderDir) mayTakeLocked(uid uint32, m *objects.Message) syscall.Errno {
+func (d *folderDir) mayTakeLocked(uid uint32, m *mailbox.Message) syscall.Errno {
 	switch {
 	case m == nil:
 		return syscall.ENOENT
@@ -156,7 +157,7 @@ func discardMessage(f *FS, d *folderDir, uid uint32, name string) syscall.Errno 
 	seq, _ := number(name, 64)
 	var errno syscall.Errno
 	f.withObject(d.object, func(now objects.Time) (done objects.Finished) {
-		done, errno = d.object.impl.(*objects.Mailbox).Discard(now, seq)
+		done, errno = d.object.impl.(*mailbox.Mailbox).Discard(now, seq)
 		return done
 	})
 	f.left(d, name)
@@ -177,8 +178,8 @@ func transferMessage(f *FS, d, to *folderDir, who *identity, name string) syscal
 		return syscall.EPERM // the numbers are the mailbox's to give
 	}
 	seq, _ := number(name, 64)
-	f.between(d.object, to.object, func(now objects.Time, from, to *objects.Mailbox) (left, arrived objects.Finished) {
-		left, arrived, errno = objects.Transfer(now, from, to, seq)
+	f.between(d.object, to.object, func(now objects.Time, from, to *mailbox.Mailbox) (left, arrived objects.Finished) {
+		left, arrived, errno = mailbox.Transfer(now, from, to, seq)
 		return left, arrived
 	})
 	if errno == 0 {
@@ -188,9 +189,9 @@ func transferMessage(f *FS, d, to *folderDir, who *identity, name string) syscal
 }
 
 // between calls move with the mailboxes x and y, which are not the same.
-func (f *FS) between(x, y *object, move func(now objects.Time, x, y *objects.Mailbox) (left, arrived objects.Finished)) {
+func (f *FS) between(x, y *object, move func(now objects.Time, x, y *mailbox.Mailbox) (left, arrived objects.Finished)) {
 	left, arrived := f.lockedBoth(x, y, func(now objects.Time) (left, arrived objects.Finished) {
-		return move(now, x.impl.(*objects.Mailbox), y.impl.(*objects.Mailbox))
+		return move(now, x.impl.(*mailbox.Mailbox), y.impl.(*mailbox.Mailbox))
 	})
 	f.settle(arrived)
 	f.settle(left)
@@ -200,11 +201,11 @@ func (f *FS) between(x, y *object, move func(now objects.Time, x, y *objects.Mai
 func (f *FS) forward(o *object) {
 	to := f.deadLettersOf(o)
 	if to != nil && to != o {
-		f.between(o, to, objects.Forward)
+		f.between(o, to, mailbox.Forward)
 		return
 	}
 	f.withObject(o, func(now objects.Time) objects.Finished {
-		done, _ := objects.Forward(now, o.impl.(*objects.Mailbox), nil)
+		done, _ := mailbox.Forward(now, o.impl.(*mailbox.Mailbox), nil)
 		return done
 	})
 }
@@ -214,7 +215,7 @@ func (f *FS) forward(o *object) {
 // in nobody knows who is not there.
 func (f *FS) deadLettersOf(o *object) *object {
 	name := look(o, func(impl objects.Object) string {
-		name, _ := impl.(*objects.Mailbox).DeadLetters()
+		name, _ := impl.(*mailbox.Mailbox).DeadLetters()
 		return name
 	})
 	f.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -19,7 +20,7 @@ func TestMessagesAreNumberedWithoutTheTree(t *testing.T) {
 	for range 3*batch + 1 {
 		o.try(f, h, objects.Send, "m")
 	}
-	box := o.impl.(*objects.Mailbox)
+	box := o.impl.(*mailbox.Mailbox)
 	if box.Number(0) {
 		t.Fatal("the messages are numbered though nobody has asked for one")
 	}

@@ -8,13 +8,14 @@ import (
 	"unicode/utf8"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // maxBody is the longest segment in bytes that an envelope of it contains.
 const maxBody = 1 << 20
 
 // body returns the bytes of m unless they are a segment that is too long.
-func body(m *objects.Message) (data []byte, ok bool) {
+func body(m *mailbox.Message) (data []byte, ok bool) {
 	switch size := m.Size(); {
 	case size == int64(len(m.Data)):
 		return m.Data, true
@@ -28,7 +29,7 @@ func body(m *objects.Message) (data []byte, ok bool) {
 }
 
 // envelope is what the file of that name gives for a message: one line of JSON.
-func envelope(m *objects.Message) []byte {
+func envelope(m *mailbox.Message) []byte {
 	type person struct {
 		Pid uint32 `json:"pid"`
 		Uid uint32 `json:"uid"`
@@ -73,8 +74,8 @@ func envelope(m *objects.Message) []byte {
 
 // receipt is the line that the sender of a message reads about it: what became of it, by
 // which process and user, and when.
-func receipt(fate objects.Fate, by objects.Caller, at objects.Time) []byte {
-	if fate != objects.Received {
+func receipt(fate mailbox.Fate, by objects.Caller, at objects.Time) []byte {
+	if fate != mailbox.Received {
 		return fmt.Appendf(nil, "%s - - %s\n", fate, timestamp(at))
 	}
 	return fmt.Appendf(nil, "%s %d %d %s\n", fate, leader(by.Pid), by.Uid, timestamp(at))

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -29,7 +29,7 @@ type folder struct {
 	// The names to show: those that are fixed, or what label gives for the messages held,
 	// each name once. unique says that no two messages give the same.
 	names  []string
-	label  func(m *objects.Message) string
+	label  func(m *mailbox.Message) string
 	unique bool
 
 	// What unlink(2) and rename(2) of a member do, in the name of uid; EPERM if they are
@@ -244,12 +244,12 @@ func (f *FS) moveMember(in *fuse.RenameIn, from *folderDir, name, newName string
 // messages yields what the mailbox o holds behind that place, with the places. Nothing
 // is locked while it yields, and each message that stays comes exactly once, unless a
 // change of order moves it.
-func (o *object) messages(after uint64) iter.Seq2[uint64, *objects.Message] {
+func (o *object) messages(after uint64) iter.Seq2[uint64, *mailbox.Message] {
 	type placed struct {
 		place uint64
-		*objects.Message
+		*mailbox.Message
 	}
-	return func(yield func(uint64, *objects.Message) bool) {
+	return func(yield func(uint64, *mailbox.Message) bool) {
 		for {
 			if after > 0 { // which is looked for by its number
 				o.numberMessages()
@@ -258,7 +258,7 @@ func (o *object) messages(after uint64) iter.Seq2[uint64, *objects.Message] {
 			func() {
 				o.lock()
 				defer o.mu.Unlock()
-				for place, m := range o.impl.(*objects.Mailbox).MessagesAfter(after) {
+				for place, m := range o.impl.(*mailbox.Mailbox).MessagesAfter(after) {
 					if some = append(some, placed{place, m}); len(some) == batch {
 						break
 					}

@@ -9,6 +9,7 @@ import (
 
 	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
+	"ipcfs/objects/filelock"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -51,7 +52,7 @@ type FS struct {
 	conn   *fusedev.Conn
 	keep   func([]byte) objects.Buffer // keepData, made once
 	ready  chan struct{}
-	trace  trace
+	trace  traceSource
 
 	oblivion oblivion
 	ended    func(thread uint32) bool // the function of that name, but in tests
@@ -59,7 +60,7 @@ type FS struct {
 
 	posix struct {
 		mu    sync.Mutex // serialises the locks of fcntl(2)
-		waits objects.LockWaits
+		waits filelock.Waits
 	}
 
 	mu      sync.Mutex // guards the tree and everything below

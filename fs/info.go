@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ipcfs/objects"
+	"ipcfs/objects/filelock"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -214,7 +215,7 @@ func lockTables(l []lockedFile, path string, e *file) []lockedFile {
 }
 
 // line tells of one lock of l's file.
-func (l lockedFile) line(lock objects.FileLock, now objects.Time) []byte {
+func (l lockedFile) line(lock filelock.Lock, now objects.Time) []byte {
 	pid, command := process(lock.Pid)
 	end := "max"
 	if lock.End < math.MaxInt64 { // the kernel's OFFSET_MAX

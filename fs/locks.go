@@ -7,6 +7,7 @@ import (
 
 	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
+	"ipcfs/objects/filelock"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -20,7 +21,7 @@ type fileLocks struct {
 // A lockTable is one table of locks, made safe for concurrent use.
 type lockTable struct {
 	mu     *sync.Mutex // guards t and broken
-	t      objects.LockTable
+	t      filelock.Table
 	broken bool // it has panicked: EIO for who wants a lock
 }
 
@@ -50,8 +51,8 @@ func (f *FS) lockedTable(l *lockTable, change func(now objects.Time) objects.Fin
 // newFileLocks makes a file's tables. The locks of fcntl(2) are one net over all files.
 func (f *FS) newFileLocks() *fileLocks {
 	return &fileLocks{
-		flock: lockTable{mu: new(sync.Mutex), t: objects.LockTable{Ledger: f.ledger}},
-		posix: lockTable{mu: &f.posix.mu, t: objects.LockTable{Ledger: f.ledger, Waits: &f.posix.waits}},
+		flock: lockTable{mu: new(sync.Mutex), t: filelock.Table{Ledger: f.ledger}},
+		posix: lockTable{mu: &f.posix.mu, t: filelock.Table{Ledger: f.ledger, Waits: &f.posix.waits}},
 	}
 }
 
@@ -60,7 +61,7 @@ func (l *lockTable) release(f *FS, owner uint64) {
 }
 
 // blocker is the lock that is in the way of one, if there is one.
-func (l *lockTable) blocker(lock objects.FileLock) (holder objects.FileLock, blocked bool) {
+func (l *lockTable) blocker(lock filelock.Lock) (holder filelock.Lock, blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.t.Blocker(lock)
@@ -80,10 +81,10 @@ func (f *FS) table(h *handle, flags uint32) *lockTable {
 }
 
 // lockTypes maps F_RDLCK, F_WRLCK and F_UNLCK.
-var lockTypes = [...]objects.LockType{syscall.F_RDLCK: objects.Shared, syscall.F_WRLCK: objects.Exclusive, syscall.F_UNLCK: objects.Unlock}
+var lockTypes = [...]filelock.Type{syscall.F_RDLCK: filelock.Shared, syscall.F_WRLCK: filelock.Exclusive, syscall.F_UNLCK: filelock.Unlock}
 
-func lockOf(h *handle, in *fuse.LkIn) objects.FileLock {
-	return objects.FileLock{
+func lockOf(h *handle, in *fuse.LkIn) filelock.Lock {
+	return filelock.Lock{
 		Type:  lockTypes[in.Lk.Typ],
 		Start: in.Lk.Start,
 		End:   in.Lk.End,
@@ -105,7 +106,7 @@ func (f *FS) ServeGetlk(c *fusedev.Conn, in *fuse.LkIn) {
 	out := fuse.LkOut{Lk: fuse.FileLock{Typ: syscall.F_UNLCK}}
 	if blocked {
 		out.Lk = fuse.FileLock{Start: holder.Start, End: holder.End, Typ: syscall.F_RDLCK, Pid: holder.Pid}
-		if holder.Type == objects.Exclusive {
+		if holder.Type == filelock.Exclusive {
 			out.Lk.Typ = syscall.F_WRLCK
 		}
 	}
@@ -122,10 +123,11 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 	l := f.table(h, in.LkFlags)
 	lock := lockOf(h, in)
 	k := &call{fs: f, conn: c, handle: h, locks: l, unique: in.Unique}
-	k.Op, k.Caller, k.Lock, k.Nonblock = objects.Lock, h.callerFor(in.Caller), &lock, !wait
+	k.Op, k.Caller, k.Nonblock = objects.Lock, h.callerFor(in.Caller), !wait
+	*filelock.Wanted(&k.Request) = lock
 	k.Tag = k
 	f.withLocks(l, func(now objects.Time) objects.Finished {
-		if l == f.table(h, 0) && lock.Type != objects.Unlock && f.rememberLocked(h, in) != 0 {
+		if l == f.table(h, 0) && lock.Type != filelock.Unlock && f.rememberLocked(h, in) != 0 {
 			// fcntl(2): ENOLCK, too many locks.
 			return k.Fail(syscall.ENOLCK)
 		}

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 func init() {
@@ -15,13 +16,13 @@ func init() {
 		dir:  "mailboxes",
 		flat: fileSpec{ops: &endpoint{reads: objects.Receive, writes: objects.Send, eof: true}},
 		files: []fileSpec{
-			{"send", 0o600, &endpoint{writes: objects.Send, reads: objects.Receipt, eof: true, answers: true}},
+			{"send", 0o600, &endpoint{writes: objects.Send, reads: objects.Receipt, eof: true, answers: true, prepare: wantReceipts}},
 			{"receive", 0o400, &endpoint{reads: objects.Receive, eof: true}},
 			{"stream", 0o400, &endpoint{reads: objects.Receive}},
 			{"peek", 0o400, &endpoint{reads: objects.Peek, eof: true}},
 			{"urgent", 0o600, &endpoint{reads: objects.Receive, writes: objects.Send, eof: true,
-				only: &objects.Selector{By: objects.ByUrgency}}},
-			{"envelope", 0o400, &endpoint{reads: objects.Receive, eof: true, render: envelope}},
+				prepare: selects(mailbox.Selector{By: mailbox.ByUrgency})}},
+			{"envelope", 0o400, &endpoint{reads: objects.Receive, eof: true, prepare: showsEnvelopes, renders: true}},
 			{"lease", 0o600, &endpoint{reads: objects.Lease, writes: objects.Settle, eof: true, answers: true, both: true}},
 			command("flush", objects.Flush),
 		},
@@ -46,9 +47,23 @@ func mailboxName(name string) syscall.Errno {
 	return 0
 }
 
+// selects narrows an endpoint to the messages that only selects.
+func selects(only mailbox.Selector) func(h *objects.Handle) {
+	return func(h *objects.Handle) { mailbox.FileOf(h).Filter = &only }
+}
+
+func showsEnvelopes(h *objects.Handle) { mailbox.FileOf(h).Render = envelope }
+
+// wantReceipts has a file that can be read and written tell how what was sent has fared.
+func wantReceipts(h *objects.Handle) {
+	if h.ReadOp == objects.Receipt {
+		mailbox.FileOf(h).Receipts = receipt
+	}
+}
+
 // labelled is an endpoint that is narrowed to one label.
-func labelled(mode uint32, only objects.Selector) *fileSpec {
-	return &fileSpec{mode: mode, ops: &endpoint{reads: objects.Receive, writes: objects.Send, eof: true, only: &only}}
+func labelled(mode uint32, only mailbox.Selector) *fileSpec {
+	return &fileSpec{mode: mode, ops: &endpoint{reads: objects.Receive, writes: objects.Send, eof: true, prepare: selects(only)}}
 }
 
 // mayForward is 0 if who may have the dead letters of o go to the mailbox called name.
@@ -74,15 +89,15 @@ func number(name string, bits int) (n uint64, ok bool) {
 
 func priorityFile(_ *object, name string) *fileSpec {
 	n, ok := number(name, 8)
-	if !ok || n >= objects.Priorities {
+	if !ok || n >= mailbox.Priorities {
 		return nil
 	}
-	return labelled(0o600, objects.Selector{By: objects.ByPriority, Priority: uint8(n)})
+	return labelled(0o600, mailbox.Selector{By: mailbox.ByPriority, Priority: uint8(n)})
 }
 
 func priorities() []string {
 	var names []string
-	for n := range objects.Priorities {
+	for n := range mailbox.Priorities {
 		names = append(names, strconv.Itoa(n))
 	}
 	return names
@@ -92,10 +107,10 @@ func topicFile(_ *object, name string) *fileSpec {
 	if !plain(name) || strings.ContainsFunc(name, unicode.IsSpace) {
 		return nil
 	}
-	return labelled(0o666, objects.Selector{By: objects.ByTopic, Topic: name}) // as far as the folder's
+	return labelled(0o666, mailbox.Selector{By: mailbox.ByTopic, Topic: name}) // as far as the folder's
 }
 
-func topic(m *objects.Message) string { return m.Topic }
+func topic(m *mailbox.Message) string { return m.Topic }
 
 func senderFile(_ *object, name string) *fileSpec {
 	n, ok := number(name, 32)
@@ -103,7 +118,7 @@ func senderFile(_ *object, name string) *fileSpec {
 		return nil
 	}
 	return &fileSpec{mode: 0o444, ops: &endpoint{reads: objects.Receive, eof: true,
-		only: &objects.Selector{By: objects.BySender, Sender: uint32(n)}}}
+		prepare: selects(mailbox.Selector{By: mailbox.BySender, Sender: uint32(n)})}}
 }
 
-func sender(m *objects.Message) string { return strconv.FormatUint(uint64(m.Sender.Uid), 10) }
+func sender(m *mailbox.Message) string { return strconv.FormatUint(uint64(m.Sender.Uid), 10) }

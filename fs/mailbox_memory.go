@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -60,7 +61,7 @@ func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, 
 			errno = later
 			return done, done
 		}
-		done, errno = objects.SendSegment(now, g, to.object.impl.(*objects.Mailbox), callerOf(in.Caller))
+		done, errno = mailbox.SendSegment(now, g, to.object.impl.(*mailbox.Mailbox), callerOf(in.Caller))
 		if errno == syscall.EBUSY && g.Removable() == 0 && !g.Storage().Mapped() && !g.Storage().Frozen() {
 			errno = later
 		}
@@ -133,7 +134,7 @@ func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string
 }
 
 // newSegmentFor makes a segment without a name for the message m of d, nil if there is none.
-func (f *FS) newSegmentFor(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string) (*object, syscall.Errno) {
+func (f *FS) newSegmentFor(in *fuse.RenameIn, d *folderDir, m *mailbox.Message, newName string) (*object, syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	to, _, errno := f.receivableLocked(in, d, m, newName)
@@ -146,7 +147,7 @@ func (f *FS) newSegmentFor(in *fuse.RenameIn, d *folderDir, m *objects.Message, 
 // copyMessage writes the bytes of m, which do not change, to the segment o, which nobody
 // else knows yet. EINTR: that was interrupted; ENOSPC, EDQUOT: there is no room for them
 // beside the message.
-func (f *FS) copyMessage(m *objects.Message, o *object, in *fuse.RenameIn) syscall.Errno {
+func (f *FS) copyMessage(m *mailbox.Message, o *object, in *fuse.RenameIn) syscall.Errno {
 	e := f.newErrand(f.conn, in.Unique, in.Uid)
 	defer e.end()
 	for at := 0; at < len(m.Data); {
@@ -170,7 +171,7 @@ func (f *FS) copyMessage(m *objects.Message, o *object, in *fuse.RenameIn) sysca
 // receiveSegment makes the message m of d the memory of o, which has its bytes already if they
 // are many, and gives o its name. It returns what is to be settled and destroyed. busy is in
 // use now, if it is not nil, and nothing has happened.
-func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string, o *object) (left outcome, unused, busy *object, errno syscall.Errno) {
+func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, m *mailbox.Message, newName string, o *object) (left outcome, unused, busy *object, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	to, target, errno := f.receivableLocked(in, d, m, newName)
@@ -181,7 +182,7 @@ func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, m *objects.Message,
 		return left, o, nil, errno
 	}
 	left, _, busy = f.tryLockedBoth(d.object, o, func(now objects.Time) (done, _ objects.Finished) {
-		done, errno = objects.ReceiveSegment(now, d.object.impl.(*objects.Mailbox), m.Seq, o.segmentLocked())
+		done, errno = mailbox.ReceiveSegment(now, d.object.impl.(*mailbox.Mailbox), m.Seq, o.segmentLocked())
 		return done, objects.Finished{}
 	})
 	if busy != nil || errno != 0 {
@@ -197,7 +198,7 @@ func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, m *objects.Message,
 
 // receivableLocked returns where the caller may receive the message m of d, nil if there is none,
 // as newName, and what has that name there, nil if nothing does. FS.mu is held.
-func (f *FS) receivableLocked(in *fuse.RenameIn, d *folderDir, m *objects.Message, newName string) (to *kindDir, target *object, errno syscall.Errno) {
+func (f *FS) receivableLocked(in *fuse.RenameIn, d *folderDir, m *mailbox.Message, newName string) (to *kindDir, target *object, errno syscall.Errno) {
 	if to, errno = f.kindDirAtLocked(in.Newdir); errno != 0 || to.p.kind != segmentKind {
 		return nil, nil, syscall.EPERM
 	}

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"ipcfs/objects"
+	"ipcfs/objects/segment"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -273,7 +273,7 @@ type memory struct {
 	alone chan struct{} // somebody works on it alone, and closes this then; nil: nobody does
 }
 
-var _ objects.Storage = (*memory)(nil)
+var _ segment.Storage = (*memory)(nil)
 
 // memory makes an empty memory whose descriptor will be booked on uid.
 func (s *store) memory(uid uint32) *memory { return &memory{store: s, owner: uid} }
@@ -342,13 +342,13 @@ func (m *memory) stat() (st unix.Stat_t, ok bool) {
 	return st, m.file != nil && unix.Fstat(m.file.fd, &st) == nil
 }
 
-// Size implements objects.Storage.
+// Size implements segment.Storage.
 func (m *memory) Size() int64 {
 	st, _ := m.stat()
 	return st.Size
 }
 
-// ReadAt implements objects.Storage.
+// ReadAt implements segment.Storage.
 func (m *memory) ReadAt(p []byte, offset int64) (n int, errno syscall.Errno) {
 	errno = m.do(func(fd int) (err error) {
 		n, err = unix.Pread(fd, p, offset)
@@ -357,7 +357,7 @@ func (m *memory) ReadAt(p []byte, offset int64) (n int, errno syscall.Errno) {
 	return max(n, 0), errno
 }
 
-// WriteAt implements objects.Storage.
+// WriteAt implements segment.Storage.
 func (m *memory) WriteAt(p []byte, offset int64) (n int, errno syscall.Errno) {
 	errno = m.do(func(fd int) (err error) {
 		n, err = unix.Pwrite(fd, p, offset)
@@ -366,7 +366,7 @@ func (m *memory) WriteAt(p []byte, offset int64) (n int, errno syscall.Errno) {
 	return max(n, 0), errno
 }
 
-// Truncate implements objects.Storage.
+// Truncate implements segment.Storage.
 func (m *memory) Truncate(size int64) syscall.Errno {
 	return m.do(func(fd int) error { return unix.Ftruncate(fd, size) })
 }
@@ -376,7 +376,7 @@ func (m *memory) Truncate(size int64) syscall.Errno {
 // could run out of them.
 const atOnce = 1 << 20
 
-// Allocate implements objects.Storage.
+// Allocate implements segment.Storage.
 func (m *memory) Allocate(offset, n int64, keepSize bool) syscall.Errno {
 	return m.do(func(fd int) error {
 		if n <= atOnce {
@@ -393,25 +393,25 @@ func (m *memory) Allocate(offset, n int64, keepSize bool) syscall.Errno {
 	})
 }
 
-// Punch implements objects.Storage.
+// Punch implements segment.Storage.
 func (m *memory) Punch(offset, n int64) syscall.Errno {
 	return m.do(func(fd int) error {
 		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, offset, n)
 	})
 }
 
-// Mapped implements objects.Storage. A mapping that was passed through is of our file
+// Mapped implements segment.Storage. A mapping that was passed through is of our file
 // and keeps none of the mount's open (backing_file_mmap, fs/backing-file.c).
 func (m *memory) Mapped() bool {
 	return m.users > 0 || m.passed && m.file != nil && m.file.mapped()
 }
 
-// Frozen implements objects.Storage. The page cache of a mount that does not pass through
+// Frozen implements segment.Storage. The page cache of a mount that does not pass through
 // is not our memory: what is pinned there is left behind.
 func (m *memory) Frozen() bool { return !m.passed || m.frozen || m.file == nil }
 
-// Move implements objects.Storage.
-func (m *memory) Move(owner uint32) objects.Storage {
+// Move implements segment.Storage.
+func (m *memory) Move(owner uint32) segment.Storage {
 	moved := &memory{store: m.store, owner: owner, file: m.file, frozen: m.frozen, bounded: m.bounded, freed: m.freed}
 	if m.file != nil && m.owner != owner {
 		m.store.fs.fds.move(m.file.owner.Swap(owner), owner)
@@ -420,7 +420,7 @@ func (m *memory) Move(owner uint32) objects.Storage {
 	return moved
 }
 
-// Free implements objects.Storage.
+// Free implements segment.Storage.
 func (m *memory) Free(refund func()) {
 	file := m.file
 	m.file, m.frozen, m.bounded, m.freed = nil, false, false, true

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"ipcfs/objects"
+	_ "ipcfs/objects/pipe" // registers the kind
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )

@@ -6,6 +6,7 @@ import (
 
 	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // Who waits in poll(2) is told when there is something for it. Thousands may wait for
@@ -53,7 +54,7 @@ type rivals struct {
 // A selection is what a handle selects by, if it does.
 type selection struct {
 	selects bool
-	objects.Selector
+	mailbox.Selector
 }
 
 // pollers are the handles of an object that poll(2) was asked about. They are guarded by
@@ -182,9 +183,10 @@ func (h *handle) listLocked(o *object) {
 // among returns h's rivals, of whom h is one from then on.
 func (p *pollers) among(h *handle) *rivals {
 	if h.rivals == nil {
-		by := selection{selects: h.Filter != nil}
+		only := mailbox.Filter(&h.Handle)
+		by := selection{selects: only != nil}
 		if by.selects {
-			by.Selector = *h.Filter
+			by.Selector = *only
 		}
 		if p.rivals[by] == nil {
 			p.rivals[by] = &rivals{by: by}

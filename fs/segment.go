@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"ipcfs/objects"
+	"ipcfs/objects/segment"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -40,11 +41,11 @@ func init() {
 }
 
 func newSegment(f *FS, uid uint32) objects.Object {
-	return objects.NewSegment(f.ledger, f.store.memory(uid), uid)
+	return segment.New(f.ledger, f.store.memory(uid), uid)
 }
 
 // segmentLocked returns the segment that o is. o.mu is held.
-func (o *object) segmentLocked() *objects.Segment { return o.impl.(*objects.Segment) }
+func (o *object) segmentLocked() *segment.Segment { return o.impl.(*segment.Segment) }
 
 // memoryLocked returns the memory of the segment that o is. o.mu is held while it is used.
 func (o *object) memoryLocked() *memory { return o.segmentLocked().Storage().(*memory) }
@@ -135,7 +136,7 @@ func resized(f *FS, o *object) {
 //
 // It waits for the kernel.
 func sealed(f *FS, o *object) {
-	if !look(o, func(impl objects.Object) bool { return impl.(*objects.Segment).SealedWrite() }) {
+	if !look(o, func(impl objects.Object) bool { return impl.(*segment.Segment).SealedWrite() }) {
 		return
 	}
 	if id := f.memoryNode(o, true); id != 0 {
@@ -179,7 +180,7 @@ func attachments(o *object) iter.Seq[attachment] {
 	return each(attachment.at, func(after position) []attachment {
 		return look(o, func(impl objects.Object) []attachment {
 			return next(func(yield func(attachment) bool) {
-				for a := range impl.(*objects.Segment).Attached() {
+				for a := range impl.(*segment.Segment).Attached() {
 					if h := a.Handle; !yield(attachment{a.Caller, h.Serial, h.Reads, h.Writes}) {
 						return
 					}

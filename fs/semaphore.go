@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"ipcfs/objects"
+	_ "ipcfs/objects/semaphore" // registers the kind
 )
 
 func init() {

@@ -8,6 +8,8 @@ import (
 
 	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
+	"ipcfs/objects/filelock"
+	"ipcfs/objects/semaphore"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -248,14 +250,14 @@ func (f *FS) waiters(o *object) iter.Seq[waiter] {
 	})
 }
 
-func ownerAt(o objects.Owner) position { return position{o.Serial()} }
+func ownerAt(o semaphore.Owner) position { return position{o.Serial()} }
 
 // owners yields those who hold a unit of o, nobody if it is not a thing to be held.
-func (f *FS) owners(o *object) iter.Seq[objects.Owner] {
-	return each(ownerAt, func(after position) []objects.Owner {
-		return look(o, func(impl objects.Object) []objects.Owner {
+func (f *FS) owners(o *object) iter.Seq[semaphore.Owner] {
+	return each(ownerAt, func(after position) []semaphore.Owner {
+		return look(o, func(impl objects.Object) []semaphore.Owner {
 			if held, ok := impl.(interface {
-				Owners() iter.Seq[objects.Owner]
+				Owners() iter.Seq[semaphore.Owner]
 			}); ok {
 				return next(held.Owners(), ownerAt, after)
 			}
@@ -264,11 +266,11 @@ func (f *FS) owners(o *object) iter.Seq[objects.Owner] {
 	})
 }
 
-func lockAt(l objects.FileLock) position { return position{l.Start, l.Owner} }
+func lockAt(l filelock.Lock) position { return position{l.Start, l.Owner} }
 
 // held yields the locks that are held.
-func (l *lockTable) held() iter.Seq[objects.FileLock] {
-	return each(lockAt, func(after position) []objects.FileLock {
+func (l *lockTable) held() iter.Seq[filelock.Lock] {
+	return each(lockAt, func(after position) []filelock.Lock {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return next(l.t.Owners(), lockAt, after)
@@ -277,20 +279,20 @@ func (l *lockTable) held() iter.Seq[objects.FileLock] {
 
 // A wantedLock is one that somebody waits for.
 type wantedLock struct {
-	objects.FileLock
+	filelock.Lock
 	unique uint64
 }
 
 func (l wantedLock) at() position { return position{l.unique} }
 
 // wanted yields the locks that somebody waits for, in the order in which they came.
-func (l *lockTable) wanted() iter.Seq[objects.FileLock] {
+func (l *lockTable) wanted() iter.Seq[filelock.Lock] {
 	some := func(after position) []wantedLock {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return next(func(yield func(wantedLock) bool) {
 			for r := range l.t.Waiters() {
-				lock := *r.Lock
+				lock := *filelock.Wanted(r)
 				lock.Pid, lock.Since = r.Caller.Pid, r.Since
 				if !yield(wantedLock{lock, r.Tag.(*call).unique}) {
 					return
@@ -298,9 +300,9 @@ func (l *lockTable) wanted() iter.Seq[objects.FileLock] {
 			}
 		}, wantedLock.at, after)
 	}
-	return func(yield func(objects.FileLock) bool) {
+	return func(yield func(filelock.Lock) bool) {
 		for lock := range each(wantedLock.at, some) {
-			if !yield(lock.FileLock) {
+			if !yield(lock.Lock) {
 				return
 			}
 		}

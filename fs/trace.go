@@ -8,35 +8,37 @@ import (
 	"time"
 
 	"ipcfs/objects"
+	"ipcfs/objects/filelock"
+	"ipcfs/objects/trace"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
-// A trace is .ipcfs/trace: operations as they happen. A line is made before its
+// A traceSource is .ipcfs/trace: operations as they happen. A line is made before its
 // operation is answered, while its process is there to be named; it is not made at all
 // while nobody reads.
-type trace struct {
+type traceSource struct {
 	readers atomic.Int32 // open handles; what an operation looks at
 	object  object
 }
 
-// A tracer keeps trace.readers up to date.
+// A tracer keeps traceSource.readers up to date.
 type tracer struct {
-	objects.Trace
-	trace *trace
+	trace.Trace
+	source *traceSource
 }
 
 func (t *tracer) Submit(now objects.Time, r *objects.Request) objects.Finished {
 	done := t.Trace.Submit(now, r)
-	t.trace.readers.Store(int32(t.Readers()))
+	t.source.readers.Store(int32(t.Readers()))
 	return done
 }
 
 // newTraceFile makes the file of f's trace. It is its owner's: it tells what everybody
 // does.
 func (f *FS) newTraceFile(ino uint64, d *staticDir, now time.Time) *file {
-	f.trace.object.fresh = func() objects.Object { return &tracer{trace: &f.trace} }
+	f.trace.object.fresh = func() objects.Object { return &tracer{source: &f.trace} }
 	f.trace.object.fs = f
 	f.trace.object.impl = f.trace.object.fresh()
 	f.trace.object.kind = &kindDir{p: new(presentation)}
@@ -101,7 +103,7 @@ func (f *FS) noteCall(k *call) {
 		if l := k.handle.file.locks.Load(); l != nil && k.locks == &l.flock {
 			op = "flock"
 		}
-		if k.Lock.Type == objects.Unlock {
+		if filelock.Wanted(&k.Request).Type == filelock.Unlock {
 			op = "unlock"
 		}
 		path = f.pathOf(k.handle.file)

@@ -9,7 +9,6 @@ import (
 
 	"ipcfs/kernelsim/explore"
 	"ipcfs/kernelsim/kernel"
-	"ipcfs/kernelsim/page"
 	"ipcfs/kernelsim/scenario"
 	"ipcfs/kernelsim/timeline"
 )
@@ -22,11 +21,7 @@ type SimulateOptions struct {
 	States  int     // bounds the search; 0: DefaultStates
 	JSON    bool    // instead of text
 	SVG     bool    // a drawing of the timeline alone
-
-	// HTML, if set, also receives a page that plays the run.
-	HTML io.Writer
-
-	Steps int // bounds a run; 0: DefaultSteps
+	Steps   int     // bounds a run; 0: DefaultSteps
 
 	Outcomes bool  // lists all endings
 	Replay   []int // makes the run of these choices, which a search has printed
@@ -55,15 +50,15 @@ func Simulate(w io.Writer, file string, source []byte, o SimulateOptions) error 
 	case o.Outcomes:
 		return outcomes(s, w, o)
 	case o.Replay != nil:
-		return replay(s, w, source, o)
+		return replay(s, w, o)
 	case o.Explore:
-		return searched(s, w, source, o)
+		return searched(s, w, o)
 	}
-	return once(s, w, source, o)
+	return once(s, w, o)
 }
 
 // replay makes the run of o.Replay.
-func replay(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions) error {
+func replay(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 	line := &timeline.Timeline{}
 	k := &kernel.Kernel{Watch: line.Add, Asynchronous: true}
 	m := s.Start(k, false)
@@ -79,7 +74,7 @@ func replay(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions)
 	}
 	out := scenario.Outcome{Expected: s.Expect, Schedule: o.Replay}
 	judge(s, k, m, &out)
-	return report(s, w, source, o, line, out)
+	return report(s, w, o, line, out)
 }
 
 // outcomes lists all endings of a scenario, with the schedule that leads to each soonest.
@@ -133,7 +128,7 @@ func ParseSchedule(text string) ([]int, error) {
 	return choices, nil
 }
 
-func searched(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions) error {
+func searched(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 	x := search(s, o.States)
 	out := scenario.Outcome{Result: "done", Expected: s.Expect, States: x.States, Steps: x.Depth, Complete: x.Complete}
 	line := &timeline.Timeline{}
@@ -148,7 +143,7 @@ func searched(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOption
 		}
 		k.Shutdown()
 	}
-	return report(s, w, source, o, line, out)
+	return report(s, w, o, line, out)
 }
 
 // search explores a scenario.
@@ -162,14 +157,8 @@ func search(s *scenario.Scenario, states int) explore.Exploration {
 	return explore.Explore(setup, goals, explore.Bounds{States: states})
 }
 
-func report(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions, line *timeline.Timeline, out scenario.Outcome) error {
+func report(s *scenario.Scenario, w io.Writer, o SimulateOptions, line *timeline.Timeline, out scenario.Outcome) error {
 	var err error
-	if o.HTML != nil {
-		r := page.Run{Title: s.Title, File: s.File, Result: out.Result, Verdict: summary(s, o, out)}
-		if err := page.Write(o.HTML, page.Make(r, source, line)); err != nil {
-			return err
-		}
-	}
 	if o.SVG {
 		err = line.SVG(w, s.Title, summary(s, o, out))
 	} else if o.JSON {

@@ -1,6 +1,7 @@
-// Package objects says what a mailbox, a pipe, a semaphore or a segment is: state
-// machines of inter-process communication that never block, never start a
-// goroutine and never read a clock. Two drivers run them: the mounted file system
+// Package objects is the seam between objects of inter-process communication and what drives
+// them. What a mailbox, a pipe, a semaphore or a segment is, a package of its own below this
+// one says: a state machine that never blocks, never starts a goroutine and never reads a
+// clock. Each declares itself as a [Kind]. Two drivers run them: the mounted file system
 // (package fs) and the simulated kernel (package kernelsim).
 //
 // # Protocol
@@ -20,8 +21,11 @@
 // receive after all gives the message back with [Object.Return].
 //
 // An object in which something happens when time passes is an [Expirer]: the driver runs
-// one timer for its next deadline. [Transfer], [Forward], [SendSegment] and
-// [ReceiveSegment] are the calls on two objects.
+// one timer for its next deadline. Transfer, Forward, SendSegment and ReceiveSegment of
+// package mailbox are the calls on two objects.
+//
+// What an object keeps with an open file and with a request is in types of its package:
+// [Handle.Own], [Request.Own].
 //
 // # Locking
 //

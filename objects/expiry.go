@@ -55,11 +55,3 @@ func FormatSpan(span Time) string {
 	}
 	panic("objects: no unit for a span")
 }
-
-// earlier is the earlier of two times of which 0 is none.
-func earlier(a, b Time) Time {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}

@@ -2,58 +2,6 @@ package objects
 
 import "syscall"
 
-// mailboxState is what an open file has of a mailbox beside the message that it reads.
-type mailboxState struct {
-	begun   *Message      // what was written of a message that goes on
-	spoiled syscall.Errno // that message cannot be sent any more, and why
-	inbox   []*Message    // broadcast, and not received yet; in the order in which they are due
-	// entries is the memory that inbox is in, from its start.
-	entries []*Message
-
-	receipts func(fate Fate, by Caller, at Time) []byte // makes lines of them; nil: none are wanted
-
-	last    *extra // of the message sent last, until its receipt is read
-	pending bool   // its receipt is not complete
-	receipt []byte // what there is of it
-	wish    *wish  // for the receipts of the messages that were sent
-
-	leased *Message // taken on lease
-	ends   Time     // when the lease does, 0 if it does not
-	place  int32    // its place among the mailbox's leases that end, counted from 1; 0: it has none
-	late   bool     // it ended before it was settled
-	torn   bool     // it ended before all was read
-
-	abandoned bool // the process that takes leases has died
-
-	pinned   *Message // on its sender's books because the handle reads it
-	pinnedAs *Message // what of it the process sees
-
-	memory *segmentBody // of the message taken last, until the handle goes on
-}
-
-var noMailboxState mailboxState
-
-// state is what h has, to look at.
-func (h *Handle) state() *mailboxState {
-	if h == nil || h.mailbox == nil {
-		return &noMailboxState
-	}
-	return h.mailbox
-}
-
-// ensureState is what h has, to change.
-func (h *Handle) ensureState() *mailboxState {
-	if h.mailbox == nil {
-		h.mailbox = new(mailboxState)
-	}
-	return h.mailbox
-}
-
-// seekBack is the largest read, in bytes, after which the delivered bytes stay
-// addressable. It covers the programs that read ahead and seek back to the end of
-// the line they wanted: bash reads 4096 bytes, head and tail 8192.
-const seekBack = 64 << 10
-
 // A Handle is an open file of an object as the object sees it. The driver makes
 // one per open(2) and sets the exported fields before the Open request.
 type Handle struct {
@@ -71,132 +19,151 @@ type Handle struct {
 	// on where the last read ended.
 	Seekable bool
 
-	end        bool // end of file is due: the message was delivered whole, the pipe hung up
-	awaitsPeer bool // of a pipe: opened without waiting for the other end
-
 	// Serial tells handles apart in what the driver lists. Objects do not look at it.
 	Serial uint64
 
 	// Process is the process that opened it, 0 if that is not known.
 	Process uint32
-	opener  uint32 // and its uid
-	booked  int64  // bytes kept, on the opener's books
-	waiting int32  // requests of it that are parked
 
-	// Filter narrows what is sent and received through it; nil does not.
-	Filter *Selector
+	// Own is what the object keeps with the handle: each kind has a type for that.
+	Own any
 
-	// Render makes what is read of a message, if it is not the message itself.
-	Render func(m *Message) []byte
+	waiting int32 // requests of it that are parked
 
-	msg            *Message // delivered in part, or whole and still addressable
-	base           int64    // the offset of msg's first byte
-	read           int      // the bytes of msg delivered at least once
-	peerGeneration int64    // how often the other end of a pipe had been opened before, if it was not there
-
-	mailbox *mailboxState // what few handles have, nil if this one has nothing of it
+	end  bool  // end of file is due
+	body Body  // delivered in part, or whole and still addressable; nil: nothing is
+	base int64 // the offset of its first byte, or of the last's
+	read int   // the bytes delivered at least once
 }
 
-// WantReceipts has h get a receipt of each message: a line that tells its sender how it
-// fared, by the doing of whom, and when. It is called before the Open request.
-func (h *Handle) WantReceipts(line func(fate Fate, by Caller, at Time) []byte) {
-	h.ensureState().receipts = line
+// Waiting is how many requests of h are parked.
+func (h *Handle) Waiting() int { return int(h.waiting) }
+
+// KeptWith is what the object keeps with h, of the kind's type T.
+func KeptWith[T any](h *Handle) *T {
+	kept, ok := h.Own.(*T)
+	if !ok {
+		kept = new(T)
+		h.Own = kept
+	}
+	return kept
 }
 
-// startReading delivers the first bytes of m to r, as they are shown.
-func (h *Handle) startReading(r *Request, m *Message) {
-	var memory *segmentBody
-	if r.Op == Receive || r.Op == Lease {
-		memory = m.memory()
-	}
-	memory.ref()
-	m.peeked = m.peeked || r.Op == Peek
-	h.unref()
-	if memory != nil {
-		h.ensureState().memory = memory
-	}
-	if h.Render != nil {
-		m = &Message{Data: h.Render(m)}
-	}
-	r.shown = m
-	size := int(m.Size())
+// A Body is what a handle delivers in parts: a message, or a text.
+type Body interface {
+	// Size is its length in bytes.
+	Size() int64
+
+	// Part is the n bytes at from, which it has. shmop(2): EIDRM, they are gone.
+	Part(from, n int) ([]byte, syscall.Errno)
+
+	// Keep makes sure that it can be read on after the call that goes on.
+	Keep()
+}
+
+// A Text is a Body that is a slice.
+type Text struct{ Data []byte }
+
+// Size implements Body.
+func (t *Text) Size() int64 { return int64(len(t.Data)) }
+
+// Part implements Body.
+func (t *Text) Part(from, n int) ([]byte, syscall.Errno) { return t.Data[from : from+n], 0 }
+
+// Keep implements Body.
+func (t *Text) Keep() {}
+
+// seekBack is the largest read, in bytes, after which the delivered bytes stay
+// addressable. It covers the programs that read ahead and seek back to the end of
+// the line they wanted: bash reads 4096 bytes, head and tail 8192.
+const SeekBack = 64 << 10
+
+// Start delivers the first bytes of b to r.
+func (h *Handle) Start(r *Request, b Body) {
+	size := int(b.Size())
 	n := min(r.Size, size)
-	h.base, h.read, h.msg, h.end = r.Offset, n, nil, false
+	h.base, h.read, h.body, h.end = r.Offset, n, nil, false
 	switch {
-	case n < size, h.Seekable && r.Size <= seekBack:
-		m.own()
-		h.msg = m
+	case n < size, h.Seekable && r.Size <= SeekBack:
+		b.Keep()
+		h.body = b
 	default:
 		h.end = h.EOF
 	}
-	if r.Data, r.Errno = m.part(0, n); r.Errno != 0 {
-		h.msg, h.read, h.end = m, 0, false // the next read tries again
+	if r.Data, r.Errno = b.Part(0, n); r.Errno != 0 {
+		h.body, h.read, h.end = b, 0, false // the next read tries again
 	}
 }
 
-// unref ends the use of the memory of the message that h took last.
-func (h *Handle) unref() {
-	if memory := h.state().memory; memory != nil {
-		h.mailbox.memory = nil
-		memory.unref()
-	}
-}
-
-// resume answers r from the message that h is reading, or with the end of file due
-// after it. It reports false if r is to take a new message.
-func (h *Handle) resume(r *Request) bool {
+// Resume answers r from what h is reading, or with the end of file due after it. It
+// reports false if r is to take something new.
+func (h *Handle) Resume(r *Request) bool {
 	r.Data = nil
-	if h.msg == nil {
-		h.unref()
+	if h.body == nil {
 		due := h.end
 		h.end = false
 		return due
 	}
-	size := int(h.msg.Size())
+	size := int(h.body.Size())
 	from := h.read
 	if at := r.Offset - h.base; h.Seekable && at >= 0 && at < int64(size) {
 		from = int(at)
 	}
 	if from >= size {
-		h.msg = nil
-		h.unref()
+		h.body = nil
 		return h.EOF
 	}
 	n := min(r.Size, size-from)
-	switch r.Data, r.Errno = h.msg.part(from, n); r.Errno {
+	switch r.Data, r.Errno = h.body.Part(from, n); r.Errno {
 	case 0:
 		h.read = max(h.read, from+n)
 	case syscall.EIDRM:
-		h.msg = nil
+		h.body = nil
 	}
 	return true
 }
 
-// done drops what is left to read of the message that h has taken.
-func (h *Handle) done() {
-	h.msg, h.end = nil, false
-	h.unref()
-}
+// Body is what h is reading, nil if it has delivered that.
+func (h *Handle) Body() Body { return h.body }
 
-// left reports whether bytes of h's message have not been delivered yet.
-func (h *Handle) left() bool { return h.msg != nil && int64(h.read) < h.msg.Size() }
+// Stop drops what h is reading, and the end of file due after it.
+func (h *Handle) Stop() { h.body, h.end = nil, false }
 
-// readable reports whether a read of h would be answered without a new message.
-func (h *Handle) readable() bool { return h.end || h.left() || h.msg != nil && h.EOF }
+// Unread drops what h is reading as if none of it had been delivered.
+func (h *Handle) Unread() { h.body, h.end, h.read = nil, false, 0 }
 
-// Extent is the offset at which the message that h is reading, or read last, ends;
-// 0 before the first.
-func (h *Handle) Extent() int64 {
-	if h.msg != nil {
-		return h.base + h.msg.Size()
-	}
-	return h.base + int64(h.read)
-}
+// Drop drops what h is reading, but for the end of file due after it.
+func (h *Handle) Drop() { h.body = nil }
 
-// forget drops m if h still addresses it.
-func (h *Handle) forget(m *Message) {
-	if h.msg == m {
-		h.msg = nil
+// Forget undoes that b was delivered.
+func (h *Handle) Forget(b Body) {
+	if h.body == b {
+		h.body = nil
 	}
 	h.end = false
+}
+
+// SetEnd says whether end of file is due.
+func (h *Handle) SetEnd(due bool) { h.end = due }
+
+// End reports whether end of file is due.
+func (h *Handle) End() bool { return h.end }
+
+// Delivered is how many bytes of what h is reading, or has read last, were delivered at
+// least once.
+func (h *Handle) Delivered() int { return h.read }
+
+// Left reports whether bytes of what h is reading have not been delivered yet.
+func (h *Handle) Left() bool { return h.body != nil && int64(h.read) < h.body.Size() }
+
+// Readable reports whether a read of h would be answered without anything new.
+func (h *Handle) Readable() bool { return h.end || h.Left() || h.body != nil && h.EOF }
+
+// Extent is the offset at which what h is reading, or has read last, ends; 0 before the
+// first.
+func (h *Handle) Extent() int64 {
+	if h.body != nil {
+		return h.base + h.body.Size()
+	}
+	return h.base + int64(h.read)
 }

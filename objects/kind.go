@@ -36,6 +36,32 @@ type CounterKind struct {
 	Help  string // a sentence
 }
 
+// Counters are what objects of type T count, in the order in which it is shown.
+type Counters[T any] []struct {
+	Name  string
+	Gauge bool
+	Help  string
+	Value func(o T) int64
+}
+
+// Kinds is what Kind.Counters is to be.
+func (c Counters[T]) Kinds() []CounterKind {
+	var kinds []CounterKind
+	for i := range c {
+		kinds = append(kinds, CounterKind{Name: c[i].Name, Gauge: c[i].Gauge, Help: c[i].Help})
+	}
+	return kinds
+}
+
+// Stat is what Object.Stat returns.
+func (c Counters[T]) Stat(o T) []Counter {
+	stat := make([]Counter, len(c))
+	for i := range c {
+		stat[i] = Counter{Name: c[i].Name, Value: c[i].Value(o)}
+	}
+	return stat
+}
+
 // A Level is how full an object is, and of how much. The zero Level is that of a kind that
 // cannot be full.
 type Level struct {

@@ -1,31 +1,43 @@
 package objects
 
-// A list is a doubly linked list through its elements, which costs no memory and finds an
+// A List is a doubly linked list through its elements, which costs no memory and finds an
 // element's neighbours without a search. An element is in one list at a time. It embeds
 // links of its own type:
 //
-//	type Request struct { links[Request]; … }
-//	var waiting list[Request, *Request]
-type list[T any, P element[T]] struct {
+//	type Request struct { Links[Request]; … }
+//	var waiting List[Request, *Request]
+type List[T any, P element[T]] struct {
 	first, last *T
 }
 
-// links are the neighbours of an element, nil at the ends and outside of a list.
-type links[T any] struct{ prev, next *T }
+// Links are the neighbours of an element, nil at the ends and outside of a list.
+type Links[T any] struct{ prev, next *T }
 
-func (l *links[T]) linked() *links[T] { return l }
+func (l *Links[T]) linked() *Links[T] { return l }
 
-// An element is a pointer to what embeds links.
+// Next is the element behind, nil if there is none.
+func (l *Links[T]) Next() *T { return l.next }
+
+// Prev is the element before, nil if there is none.
+func (l *Links[T]) Prev() *T { return l.prev }
+
+// An element is a pointer to what embeds Links.
 type element[T any] interface {
 	*T
-	linked() *links[T]
+	linked() *Links[T]
 }
 
-// push adds x as the last.
-func (l *list[T, P]) push(x *T) { l.insert(x, l.last) }
+// First is the first element, nil if there is none.
+func (l *List[T, P]) First() *T { return l.first }
 
-// insert adds x after the element at, or as the first if that is nil.
-func (l *list[T, P]) insert(x, at *T) {
+// Last is the last element, nil if there is none.
+func (l *List[T, P]) Last() *T { return l.last }
+
+// Push adds x as the last.
+func (l *List[T, P]) Push(x *T) { l.Insert(x, l.last) }
+
+// Insert adds x after the element at, or as the first if that is nil.
+func (l *List[T, P]) Insert(x, at *T) {
 	k := P(x).linked()
 	k.prev = at
 	if at == nil {
@@ -41,8 +53,8 @@ func (l *list[T, P]) insert(x, at *T) {
 	}
 }
 
-// remove takes x out.
-func (l *list[T, P]) remove(x *T) {
+// Remove takes x out.
+func (l *List[T, P]) Remove(x *T) {
 	k := P(x).linked()
 	if k.prev == nil {
 		l.first = k.next
@@ -57,4 +69,5 @@ func (l *list[T, P]) remove(x *T) {
 	k.prev, k.next = nil, nil
 }
 
-func (l *list[T, P]) empty() bool { return l.first == nil }
+// Empty reports whether there is no element.
+func (l *List[T, P]) Empty() bool { return l.first == nil }

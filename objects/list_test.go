@@ -7,14 +7,14 @@ import (
 )
 
 type listed struct {
-	links[listed]
+	Links[listed]
 	id int
 }
 
 // TestListIsASliceOfItsElements inserts and removes at random places.
 func TestListIsASliceOfItsElements(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	var l list[listed, *listed]
+	var l List[listed, *listed]
 	var want []*listed
 	for step := range 10000 {
 		switch i := rng.IntN(len(want) + 1); {
@@ -22,15 +22,15 @@ func TestListIsASliceOfItsElements(t *testing.T) {
 			x := &listed{id: step}
 			switch {
 			case i == len(want):
-				l.push(x)
+				l.Push(x)
 			case i == 0:
-				l.insert(x, nil)
+				l.Insert(x, nil)
 			default:
-				l.insert(x, want[i-1])
+				l.Insert(x, want[i-1])
 			}
 			want = slices.Insert(want, i, x)
 		case i < len(want):
-			l.remove(want[i])
+			l.Remove(want[i])
 			if want[i].prev != nil || want[i].next != nil {
 				t.Fatalf("step %d: what was removed has neighbours", step)
 			}
@@ -44,7 +44,7 @@ func TestListIsASliceOfItsElements(t *testing.T) {
 			back = append(back, x)
 		}
 		slices.Reverse(back)
-		if !slices.Equal(there, want) || !slices.Equal(back, want) || l.empty() != (len(want) == 0) {
+		if !slices.Equal(there, want) || !slices.Equal(back, want) || l.Empty() != (len(want) == 0) {
 			t.Fatalf("step %d: %d elements, %d from the end; want %d", step, len(there), len(back), len(want))
 		}
 	}

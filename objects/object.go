@@ -95,8 +95,8 @@ type Accountable interface {
 // segments, and bytes of memory beside them.
 type Cost struct{ Messages, Bytes, Kept int64 }
 
-// minus is the cost that undoes c.
-func (c Cost) minus() Cost { return Cost{-c.Messages, -c.Bytes, -c.Kept} }
+// Minus is the cost that undoes c.
+func (c Cost) Minus() Cost { return Cost{-c.Messages, -c.Bytes, -c.Kept} }
 
 // A Ledger keeps the limits that objects share. Its implementation is safe for
 // concurrent use.

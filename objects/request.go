@@ -18,7 +18,7 @@ const (
 	Receipt               // how the message fared that was sent last through the handle
 	Peek                  // a copy of the next message, nothing taken
 	Flush                 // discard all that is held
-	Lock                  // take or release a lock of a LockTable
+	Lock                  // take or release a lock of a file
 	Connect               // open, and wait for the other end
 	Write                 // put Data into the stream
 	Read                  // take bytes off the stream
@@ -52,7 +52,7 @@ type Caller struct {
 
 // A Request is one operation of one process on one object.
 type Request struct {
-	links[Request] // in the wait queue; next also links Finished
+	Links[Request] // in the wait queue; next also links Finished
 
 	Op       Op
 	Nonblock bool // fail with EAGAIN instead of parking
@@ -96,9 +96,6 @@ type Request struct {
 	// words: see ParseUnits.
 	Units int64
 
-	// Lock is what a Lock request asks for.
-	Lock *FileLock
-
 	// Errno is 0 if the finished request succeeded.
 	Errno syscall.Errno
 
@@ -106,27 +103,44 @@ type Request struct {
 	// process also gets SIGPIPE, whether it has written something or not.
 	Broken bool
 
-	consumed bool    // a finished receive that took message off the queue, or a wait that took units
-	framing  Framing // that cuts rest: a change takes effect with the next write
-	begun    uint32  // the bytes of message that had been there before the Send
-
 	// Since is when the request was parked.
 	Since Time
 
 	// Tag is the driver's. Objects do not look at it.
 	Tag any
 
-	shown   *Message     // what of it the process sees, the message itself unless it is rendered
-	message *Message     // what a parked send offers, what a finished receive took
-	units   int64        // what a Wait or Post moves; the bytes that a parked Write or Send still offers
-	rest    []byte       // of the Data of a Send, behind message
-	chunk   *chunk       // those bytes are at the end of it
-	from    uint32       // on whom what a finished Read took was booked
-	spans   []span       // that, if it was on several
-	on      *queue       // the wait queue the request is parked in
-	ticket  uint64       // its number there, which rises
-	lane    *requestLane // in the index of that queue, nil: in none
-	place   int32        // in that lane, counted from 1
+	// Own is what the object that has the request keeps with it: each kind has a type for
+	// that. Drivers do not look at it.
+	Own Part
+
+	queue *Queue // that the request is parked in
+}
+
+// A Part is what an object keeps with a request. Reset forgets all of it: the request is
+// used again, maybe for an object of another kind.
+type Part interface{ Reset() }
+
+// PartOf is what the object that has r keeps with it, of the kind's type T.
+func PartOf[T any, P interface {
+	*T
+	Part
+}](r *Request) P {
+	p, ok := r.Own.(P)
+	if !ok {
+		p = new(T)
+		r.Own = p
+	}
+	return p
+}
+
+// Recycle makes r the zero Request, but for the memory that objects keep with requests,
+// which is used again.
+func (r *Request) Recycle() {
+	own := r.Own
+	if own != nil {
+		own.Reset()
+	}
+	*r = Request{Own: own}
 }
 
 // A Buffer is memory of the driver's that is in use for as long as somebody holds it. It
@@ -136,9 +150,9 @@ type Buffer interface {
 	Free()
 }
 
-// principal is who answers for r: the process that opened the handle where r is a
+// Principal is who answers for r: the process that opened the handle where r is a
 // deputy's, the calling process otherwise.
-func (r *Request) principal() Caller {
+func (r *Request) Principal() Caller {
 	if r.Deputy == nil {
 		return r.Caller
 	}
@@ -146,7 +160,10 @@ func (r *Request) principal() Caller {
 }
 
 // Parked reports whether r waits in an object.
-func (r *Request) Parked() bool { return r.on != nil }
+func (r *Request) Parked() bool { return r.queue != nil }
+
+// Queue is the wait queue in which r is parked, nil if it is not.
+func (r *Request) Queue() *Queue { return r.queue }
 
 // Finished is a list of requests that are done, in wake order. The zero value is
 // the empty list. It is linked through the requests themselves, so a driver that
@@ -155,21 +172,20 @@ type Finished struct {
 	first, last *Request
 }
 
-// one is the list of r alone.
-func one(r *Request) Finished {
+// One is the list of r alone.
+func One(r *Request) Finished {
 	r.next = nil
 	return Finished{r, r}
 }
 
-// Fail finishes r, which no object has, with errno.
-func (r *Request) Fail(errno syscall.Errno) Finished { return failed(r, errno) }
-
-func failed(r *Request, errno syscall.Errno) Finished {
+// Fail finishes r, which is not parked, with errno.
+func (r *Request) Fail(errno syscall.Errno) Finished {
 	r.Errno = errno
-	return one(r)
+	return One(r)
 }
 
-func (f *Finished) add(r *Request) {
+// Add adds r as the last.
+func (f *Finished) Add(r *Request) {
 	r.next = nil
 	if f.last == nil {
 		f.first = r
@@ -179,8 +195,8 @@ func (f *Finished) add(r *Request) {
 	f.last = r
 }
 
-// append adds the requests of g behind those of f.
-func (f *Finished) append(g Finished) {
+// Append adds the requests of g behind those of f.
+func (f *Finished) Append(g Finished) {
 	switch {
 	case f.last == nil:
 		*f = g
@@ -215,72 +231,5 @@ func (f Finished) All() iter.Seq[*Request] {
 			}
 			r = next
 		}
-	}
-}
-
-// A queue holds parked requests, first come, first served.
-type queue struct {
-	list[Request, *Request]
-	n       int
-	tickets uint64       // given to those who parked
-	index   requestIndex // nil unless a search among them has been long since it was empty
-}
-
-func (q *queue) push(now Time, r *Request) {
-	if r.on != nil {
-		panic("objects: request parked twice: " + r.Op.String())
-	}
-	r.Since = now
-	r.on, r.next = q, nil
-	q.list.push(r)
-	q.n++
-	q.tickets++
-	r.ticket = q.tickets
-	if r.Handle != nil {
-		r.Handle.waiting++
-	}
-	if q.index != nil {
-		q.index.insert(r)
-	}
-}
-
-func (q *queue) remove(r *Request) {
-	q.list.remove(r)
-	r.on = nil
-	q.n--
-	if r.Handle != nil {
-		r.Handle.waiting--
-	}
-	if q.index != nil {
-		q.index.remove(r)
-		if q.n == 0 {
-			q.index = nil
-		}
-	}
-}
-
-// pop takes the first request, nil if nobody waits.
-func (q *queue) pop() *Request {
-	r := q.first
-	if r != nil {
-		q.remove(r)
-	}
-	return r
-}
-
-func (q *queue) all(yield func(*Request) bool) bool {
-	for r := q.first; r != nil; r = r.next {
-		if !yield(r) {
-			return false
-		}
-	}
-	return true
-}
-
-// drain finishes every parked request with errno.
-func (q *queue) drain(done *Finished, errno syscall.Errno) {
-	for r := q.pop(); r != nil; r = q.pop() {
-		r.Errno = errno
-		done.add(r)
 	}
 }

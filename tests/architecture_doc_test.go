@@ -29,7 +29,7 @@ func TestTheArchitecturePageNamesWhatThereIs(t *testing.T) {
 		switch {
 		case regexp.MustCompile(`^[a-z]+(/[a-z_]+)*(\.go|\.md)$|^[a-z]+/[a-z/]+$`).MatchString(name):
 			found, err := filepath.Glob(filepath.Join("..", name))
-			if inObjects, _ := filepath.Glob(filepath.Join("..", "objects", name)); err != nil || len(found)+len(inObjects) == 0 {
+			if inObjects, _ := filepath.Glob(filepath.Join("..", "objects", "mailbox", name)); err != nil || len(found)+len(inObjects) == 0 {
 				t.Errorf("the page names the file %s, and there is none", name)
 			}
 		case regexp.MustCompile(`^[A-Z]\w+\.\w+$`).MatchString(name):

@@ -26,15 +26,24 @@ type layer struct {
 // timeless is what no simulation may import: what reads a clock, and the mount.
 var timeless = []string{"time", "sync", "sync/atomic", "os", "context", "ipcfs/fs/"}
 
+// determined is what no object may import.
+var determined = append([]string{"math/rand", "math/rand/v2"}, timeless...)
+
 // layers is the table of the architecture: a path that ends in a slash stands for all below it. A package without a row
 // is an error: give it one.
 var layers = []layer{
-	{"ipcfs/objects", nil, []string{"time", "sync", "sync/atomic", "os", "context", "math/rand", "math/rand/v2"}},
+	{"ipcfs/objects", nil, determined},
+	{"ipcfs/objects/semaphore", []string{"ipcfs/objects"}, determined},
+	{"ipcfs/objects/segment", []string{"ipcfs/objects", "ipcfs/objects/semaphore"}, determined},
+	{"ipcfs/objects/mailbox", []string{"ipcfs/objects", "ipcfs/objects/segment"}, determined},
+	{"ipcfs/objects/pipe", []string{"ipcfs/objects", "ipcfs/objects/mailbox"}, determined},
+	{"ipcfs/objects/filelock", []string{"ipcfs/objects"}, determined},
+	{"ipcfs/objects/trace", []string{"ipcfs/objects"}, determined},
+	{"ipcfs/objects/objecttest", []string{"ipcfs/objects"}, nil},
 	{"ipcfs/kernelsim/kernel", []string{"ipcfs/objects/"}, timeless},
 	{"ipcfs/kernelsim/explore", []string{"ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/laws", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/timeline", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
-	{"ipcfs/kernelsim/page", []string{"ipcfs/kernelsim/timeline"}, timeless},
 	{"ipcfs/kernelsim/cost", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/scenario", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel", "ipcfs/kernelsim/explore", "ipcfs/kernelsim/laws", "ipcfs/kernelsim/timeline"}, timeless},
 	{"ipcfs/kernelsim/generate", nil, timeless},

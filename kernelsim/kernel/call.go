@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // A Call is a system call that a process makes, as plain data. The methods of Process that
@@ -37,7 +38,7 @@ type Submission struct {
 
 // Name implements Call.
 func (c *Submission) Name() string {
-	return c.Request.Op.String() + " " + c.File.Node.Name + LabelOf(c.File.Handle.Filter).String()
+	return c.Request.Op.String() + " " + c.File.Node.Name + LabelOf(mailbox.Filter(c.File.Handle)).String()
 }
 
 // Do implements Call.

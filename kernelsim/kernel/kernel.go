@@ -40,6 +40,7 @@ import (
 	"syscall"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // A Kernel is one simulated machine.
@@ -154,7 +155,7 @@ type Node struct {
 	monitor Monitor // nil if nobody watches the calls
 	accounts
 
-	mailbox *objects.Mailbox    // the object itself, whatever Wrap made of it; nil if it is none
+	mailbox *mailbox.Mailbox    // the object itself, whatever Wrap made of it; nil if it is none
 	holder  objects.Accountable // likewise
 
 	gone     bool         // destroyed
@@ -167,7 +168,7 @@ type Node struct {
 func (k *Kernel) Create(name string, kind objects.Kind, policies ...string) (*Node, error) {
 	n := &Node{Name: name, Kind: kind, kernel: k}
 	n.Object = kind.New(&n.accounts)
-	n.mailbox, _ = n.Object.(*objects.Mailbox)
+	n.mailbox, _ = n.Object.(*mailbox.Mailbox)
 	n.holder, _ = n.Object.(objects.Accountable)
 	if k.Wrap != nil {
 		n.Object = k.Wrap(kind, n.Object)
@@ -297,12 +298,12 @@ func (k *Kernel) forward(n *Node) {
 	k.before(n, Forward, nil)
 	var left, arrived objects.Finished
 	if to == n { // there is none
-		left, _ = objects.Forward(k.now, n.mailbox, nil)
+		left, _ = mailbox.Forward(k.now, n.mailbox, nil)
 		k.after(n, Forward, nil, left)
 		return
 	}
 	k.before(to, Arrive, nil)
-	left, arrived = objects.Forward(k.now, n.mailbox, to.mailbox)
+	left, arrived = mailbox.Forward(k.now, n.mailbox, to.mailbox)
 	k.after(n, Forward, nil, left)
 	if to.monitor != nil {
 		to.monitor.ExpectLetters(n.monitor)
@@ -379,7 +380,7 @@ func (a *accounts) Move(from uint32, out objects.Cost, to uint32, in objects.Cos
 func (n *Node) Booked() Book { return n.book }
 
 // Mailbox is the mailbox itself, whatever Wrap made of it; nil if n is none.
-func (n *Node) Mailbox() *objects.Mailbox { return n.mailbox }
+func (n *Node) Mailbox() *mailbox.Mailbox { return n.mailbox }
 
 // Gone reports whether n was destroyed.
 func (n *Node) Gone() bool { return n.gone }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // A State is what a process is doing.
@@ -216,7 +217,7 @@ type Mode struct {
 	ReadOp        objects.Op // what a read submits; 0: not open for reading
 	WriteOp       objects.Op // what a write submits; 0: not open for writing
 	EOF, Seekable bool       // as in objects.Handle
-	Only          *objects.Selector
+	Only          *mailbox.Selector
 	Nonblock      bool // do not wait for the open itself
 }
 
@@ -243,11 +244,14 @@ func (p *Process) newFile(n *Node, m Mode) *File {
 	f := &File{Node: n, Handle: &objects.Handle{
 		Reads: m.ReadOp != 0, Writes: m.WriteOp != 0,
 		ReadOp: m.ReadOp, WriteOp: m.WriteOp,
-		EOF: m.EOF, Seekable: m.Seekable, Filter: m.Only,
+		EOF: m.EOF, Seekable: m.Seekable,
 		Process: p.Pid(),
 	}}
+	if m.Only != nil {
+		mailbox.FileOf(f.Handle).Filter = m.Only
+	}
 	if m.ReadOp == objects.Receipt {
-		f.Handle.WantReceipts(receiptLine)
+		mailbox.FileOf(f.Handle).Receipts = receiptLine
 	}
 	if m.Op == objects.Hold || m.ReadOp == objects.Lease {
 		f.owner = p
@@ -257,8 +261,8 @@ func (p *Process) newFile(n *Node, m Mode) *File {
 
 // receiptLine renders a receipt. The time is left out: it would make every state a new
 // one.
-func receiptLine(fate objects.Fate, by objects.Caller, _ objects.Time) []byte {
-	if fate == objects.Received {
+func receiptLine(fate mailbox.Fate, by objects.Caller, _ objects.Time) []byte {
+	if fate == mailbox.Received {
 		return fmt.Appendf(nil, "%s %d %d\n", fate, by.Pid, by.Uid)
 	}
 	return fmt.Appendf(nil, "%s - -\n", fate)

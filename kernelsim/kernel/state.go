@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // A Hash sums up a state. The zero value is ready for use.
@@ -67,8 +68,8 @@ var leftOut = map[field]bool{
 	{"Message", "Seq"}: true, {"Message", "Deliveries"}: true, // see walk.message
 	{"Message", "inline"}: true,                                                      // Data is in it, or is not
 	{"letter", "seq"}:     true, {"letter", "above"}: true, {"letter", "upTo"}: true, // as Message.Seq
-	{"File", "writer"}:    true,                             // see State
-	{"Request", "ticket"}: true, {"queue", "tickets"}: true, // the order of the queue says it
+	{"File", "writer"}:    true,                            // see State
+	{"request", "ticket"}: true, {"line", "tickets"}: true, // the order of the queue says it
 }
 
 // past are the times that are only told, or in bounds that the timers make sharp: when
@@ -77,7 +78,7 @@ var past = map[field]bool{
 	{"Message", "Sent"}: true, {"letter", "at"}: true, // see walk.message
 	{"Mailbox", "changed"}: true, {"Mailbox", "taken"}: true, {"Mailbox", "nextExpiry"}: true, {"Mailbox", "nextLeaseEnd"}: true,
 	{"Pipe", "changed"}: true, {"Pipe", "taken"}: true,
-	{"Segment", "changed"}: true, {"Segment", "taken"}: true, {"FileLock", "Since"}: true,
+	{"Segment", "changed"}: true, {"Segment", "taken"}: true,
 	{"Semaphore", "changed"}: true, {"Semaphore", "taken"}: true, {"Owner", "Since"}: true,
 	{"Request", "Since"}: true,
 }
@@ -86,7 +87,7 @@ var past = map[field]bool{
 var lengths = map[field]bool{{"Mailbox", "ttl"}: true, {"Mailbox", "leaseTime"}: true}
 
 var (
-	messageType = reflect.TypeFor[objects.Message]()
+	messageType = reflect.TypeFor[mailbox.Message]()
 	timeType    = reflect.TypeFor[objects.Time]()
 	ledgerType  = reflect.TypeFor[objects.Ledger]()
 	processType = reflect.TypeFor[*Process]()

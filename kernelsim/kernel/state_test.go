@@ -40,6 +40,13 @@ func TestWhatStatesLeaveOutIsThere(t *testing.T) {
 			t.Fatal(err)
 		}
 		walk(reflect.TypeOf(n.Object))
+		r := &objects.Request{Op: objects.Open, Handle: new(objects.Handle)}
+		n.Object.Submit(0, r)
+		for _, own := range []any{r.Own, r.Handle.Own} {
+			if own != nil {
+				walk(reflect.TypeOf(own))
+			}
+		}
 		if s := n.Monitor().State(); s != nil {
 			walk(reflect.TypeOf(s))
 		}

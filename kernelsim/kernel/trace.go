@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // An Event is something that happened in a run.
@@ -46,7 +47,7 @@ func (e Event) String() string {
 		b.WriteString(" " + e.Node.Name)
 	}
 	if e.Request != nil {
-		b.WriteString(LabelOf(e.Request.Handle.Filter).String())
+		b.WriteString(LabelOf(mailbox.Filter(e.Request.Handle)).String())
 	}
 	if e.Text != "" {
 		b.WriteString(" " + e.Text)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // Words for what an operation on a mailbox goes by. They are the names of its endpoints.
@@ -38,32 +39,32 @@ func (l Label) String() string {
 }
 
 // labelOf is the label of a handle that only narrows, which may be nil.
-func LabelOf(only *objects.Selector) Label {
+func LabelOf(only *mailbox.Selector) Label {
 	switch {
 	case only == nil:
 		return Label{}
-	case only.By == objects.ByTopic:
+	case only.By == mailbox.ByTopic:
 		return Label{ByTopic, only.Topic}
-	case only.By == objects.ByUrgency:
+	case only.By == mailbox.ByUrgency:
 		return Label{Word: ByUrgency}
-	case only.By == objects.BySender:
+	case only.By == mailbox.BySender:
 		return Label{BySender, strconv.FormatUint(uint64(only.Sender), 10)}
 	}
 	return Label{ByPriority, strconv.Itoa(int(only.Priority))}
 }
 
 // only is what narrows a handle to l, nil if nothing does.
-func (l Label) Only() *objects.Selector {
+func (l Label) Only() *mailbox.Selector {
 	n, _ := strconv.ParseUint(l.Value, 10, 32)
 	switch l.Word {
 	case ByPriority:
-		return &objects.Selector{By: objects.ByPriority, Priority: uint8(n)}
+		return &mailbox.Selector{By: mailbox.ByPriority, Priority: uint8(n)}
 	case ByTopic:
-		return &objects.Selector{By: objects.ByTopic, Topic: l.Value}
+		return &mailbox.Selector{By: mailbox.ByTopic, Topic: l.Value}
 	case ByUrgency:
-		return &objects.Selector{By: objects.ByUrgency}
+		return &mailbox.Selector{By: mailbox.ByUrgency}
 	case BySender:
-		return &objects.Selector{By: objects.BySender, Sender: uint32(n)}
+		return &mailbox.Selector{By: mailbox.BySender, Sender: uint32(n)}
 	}
 	return nil
 }

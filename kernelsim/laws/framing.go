@@ -8,6 +8,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // writing is what an open file has begun to send. What is written through it, one byte
@@ -346,12 +347,12 @@ func (x *account) closes() error {
 // overtakesOrphan checks that o, which has ended, did not pass what a closed file has left
 // and waits with.
 func (x *account) overtakesOrphan(o *offer) error {
-	if slices.ContainsFunc(x.done, func(d *objects.Request) bool { return d.Handle.Filter != nil && d != x.r }) {
+	if slices.ContainsFunc(x.done, func(d *objects.Request) bool { return mailbox.Filter(d.Handle) != nil && d != x.r }) {
 		return nil // who wanted just that
 	}
 	for _, w := range x.line {
 		if w.request == nil && x.r.Errno == 0 && x.sent > 0 && x.policy("overflow") == "block" &&
-			x.r.Handle.Filter == nil && w.letter.label == (objects.Selector{}) && x.policy("receivers") != "broadcast" {
+			mailbox.Filter(x.r.Handle) == nil && w.letter.label == (mailbox.Selector{}) && x.policy("receivers") != "broadcast" {
 			return fmt.Errorf("the %s was served before %q of a closed file, which waits", say(x.r), w.letter.text)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // A monitor holds the laws against every call on one object.
@@ -284,11 +285,11 @@ func together(first, later *objects.Request, done []*objects.Request) bool {
 		return a == b // of a message of its own
 	}
 	if first.Op == objects.Send {
-		return a.Filter == b.Filter && !slices.ContainsFunc(done, func(d *objects.Request) bool {
-			return d.Op == objects.Receive && d.Handle.Filter != nil // who wanted just that
+		return mailbox.Filter(a) == mailbox.Filter(b) && !slices.ContainsFunc(done, func(d *objects.Request) bool {
+			return d.Op == objects.Receive && mailbox.Filter(d.Handle) != nil // who wanted just that
 		})
 	}
-	return a.Filter == nil || b.Filter != nil && *a.Filter == *b.Filter
+	return mailbox.Filter(a) == nil || mailbox.Filter(b) != nil && *mailbox.Filter(a) == *mailbox.Filter(b)
 }
 
 // overtakes checks that r, which finished at once, did not pass somebody who waits on.

@@ -11,6 +11,7 @@ import (
 	"ipcfs/kernelsim/explore"
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 var (
@@ -62,13 +63,13 @@ var (
 )
 
 // labels narrow endpoints of mailboxes; the first is for receiving only.
-var labels = []objects.Selector{
-	{By: objects.BySender, Sender: 1},
-	{By: objects.ByPriority, Priority: 3},
-	{By: objects.ByPriority, Priority: 5},
-	{By: objects.ByTopic, Topic: "t"},
-	{By: objects.ByTopic, Topic: "u"},
-	{By: objects.ByUrgency},
+var labels = []mailbox.Selector{
+	{By: mailbox.BySender, Sender: 1},
+	{By: mailbox.ByPriority, Priority: 3},
+	{By: mailbox.ByPriority, Priority: 5},
+	{By: mailbox.ByTopic, Topic: "t"},
+	{By: mailbox.ByTopic, Topic: "u"},
+	{By: mailbox.ByUrgency},
 }
 
 func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload {

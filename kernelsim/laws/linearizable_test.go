@@ -10,6 +10,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // A history records operations on one object as they look from outside.
@@ -201,7 +202,7 @@ func mailboxCheck(order string, labelled bool) check {
 						return nil
 					}
 					in := mailboxInput{op: r.Op, text: string(r.Data), uid: r.Caller.Uid, order: order}
-					if only := r.Handle.Filter; only != nil && r.Op != objects.Flush {
+					if only := mailbox.Filter(r.Handle); only != nil && r.Op != objects.Flush {
 						in.only, in.selected = *only, true
 					}
 					return in
@@ -238,8 +239,8 @@ type (
 
 func (o blindObject) Submit(now objects.Time, r *objects.Request) objects.Finished {
 	if r.Op == objects.Receive {
-		defer func(h *objects.Handle, only *objects.Selector) { h.Filter = only }(r.Handle, r.Handle.Filter)
-		r.Handle.Filter = nil
+		defer func(h *objects.Handle, only *mailbox.Selector) { mailbox.FileOf(h).Filter = only }(r.Handle, mailbox.Filter(r.Handle))
+		mailbox.FileOf(r.Handle).Filter = nil
 	}
 	return o.Object.Submit(now, r)
 }

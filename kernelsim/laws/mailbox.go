@@ -8,6 +8,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // mailboxLaws: every message that was sent is in exactly one place. It is held, or on
@@ -39,7 +40,7 @@ type mailboxLaws struct {
 // A letter is a message and what it was labelled with.
 type letter struct {
 	text  string
-	label objects.Selector // the zero Selector is that of a plain message, of priority 0
+	label mailbox.Selector // the zero Selector is that of a plain message, of priority 0
 	from  uint32           // uid
 	at    objects.Time     // when it was sent
 
@@ -54,32 +55,32 @@ type letter struct {
 // letterOf is what the send r sends.
 func letterOf(r *objects.Request, text string) letter {
 	l := letter{text: text, from: r.Caller.Uid}
-	if r.Handle != nil && r.Handle.Filter != nil {
-		l.label = *r.Handle.Filter
+	if r.Handle != nil && mailbox.Filter(r.Handle) != nil {
+		l.label = *mailbox.Filter(r.Handle)
 	}
 	return l
 }
 
-func (l *letter) urgent() bool { return l.label.By == objects.ByUrgency }
+func (l *letter) urgent() bool { return l.label.By == mailbox.ByUrgency }
 
-// priority is 0 for what has none: see objects.Selector.
+// priority is 0 for what has none: see mailbox.Selector.
 func (l *letter) priority() uint8 { return l.label.Priority }
 
 // is reports whether only, which may be nil, selects l.
-func (l *letter) is(only *objects.Selector) bool {
+func (l *letter) is(only *mailbox.Selector) bool {
 	switch {
 	case only == nil:
 		return true
-	case only.By == objects.ByPriority:
+	case only.By == mailbox.ByPriority:
 		return !l.urgent() && l.priority() == only.Priority
-	case only.By == objects.BySender:
+	case only.By == mailbox.BySender:
 		return l.from == only.Sender
 	}
 	return l.label == *only
 }
 
 // shows reports whether m is l as the mailbox shows it.
-func (l *letter) shows(m *objects.Message) bool {
+func (l *letter) shows(m *mailbox.Message) bool {
 	return l.text == string(m.Data) && l.from == m.Sender.Uid &&
 		l.urgent() == m.Urgent && l.priority() == m.Priority && l.label.Topic == m.Topic
 }
@@ -245,7 +246,7 @@ func (x *account) given(d *objects.Request) (*letter, error) {
 	}
 	for _, m := range places {
 		switch {
-		case m.gone, !m.is(d.Handle.Filter), !isPeek && !m.share.mayGet(d.Handle),
+		case m.gone, !m.is(mailbox.Filter(d.Handle)), !isPeek && !m.share.mayGet(d.Handle),
 			x.dueNow(m) && (slices.Contains(x.held, m) || slices.Contains(x.back, m)):
 		case begins(d, m.text):
 			if isPeek || x.receivable(m) {

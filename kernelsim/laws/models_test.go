@@ -9,6 +9,8 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
+	"ipcfs/objects/pipe"
 )
 
 // The sequential models say what an object does if one call comes after another. They
@@ -24,7 +26,7 @@ type mailboxInput struct {
 	op       objects.Op
 	text     string
 	uid      uint32
-	only     objects.Selector
+	only     mailbox.Selector
 	selected bool
 	order    string // the mailbox's
 }
@@ -63,11 +65,11 @@ func (m modelMessage) selected(in mailboxInput) bool {
 	switch {
 	case !in.selected:
 		return true
-	case in.only.By == objects.ByPriority:
+	case in.only.By == mailbox.ByPriority:
 		return m.priority == in.only.Priority && !m.urgent
-	case in.only.By == objects.ByTopic:
+	case in.only.By == mailbox.ByTopic:
 		return m.topic == in.only.Topic
-	case in.only.By == objects.BySender:
+	case in.only.By == mailbox.BySender:
 		return m.uid == in.only.Sender
 	}
 	return m.urgent
@@ -78,11 +80,11 @@ func newModelMessage(in mailboxInput) modelMessage {
 	m := modelMessage{text: in.text, uid: in.uid}
 	if in.selected {
 		switch in.only.By {
-		case objects.ByPriority:
+		case mailbox.ByPriority:
 			m.priority = in.only.Priority
-		case objects.ByTopic:
+		case mailbox.ByTopic:
 			m.topic = in.only.Topic
-		case objects.ByUrgency:
+		case mailbox.ByUrgency:
 			m.urgent = true
 		}
 	}
@@ -252,7 +254,7 @@ func (s pipeState) write(in pipeInput, out pipeOutput) (bool, any) {
 	case out.errno != 0:
 		return true, s
 	}
-	whole := len(in.text) <= min(in.capacity, objects.PipeBuf) // pipe(7), PIPE_BUF
+	whole := len(in.text) <= min(in.capacity, pipe.PipeBuf) // pipe(7), PIPE_BUF
 	if whole && out.n != len(in.text) || s.readers == 0 && !in.early {
 		return false, s
 	}

@@ -6,6 +6,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // An opening is an open file of a mailbox. Under receivers=single one process at a time
@@ -17,7 +18,7 @@ type opening struct {
 	receives bool
 	leases   bool
 	writes   bool
-	only     *objects.Selector
+	only     *mailbox.Selector
 }
 
 func (o opening) uses() bool { return o.receives || o.writes }
@@ -29,7 +30,7 @@ func (x *account) opens() error {
 	}
 	h := x.r.Handle
 	o := opening{
-		handle: h, process: h.Process, only: h.Filter,
+		handle: h, process: h.Process, only: mailbox.Filter(h),
 		receives: h.Reads && h.ReadOp != objects.Peek && h.ReadOp != objects.Receipt,
 		leases:   h.ReadOp == objects.Lease,
 		writes:   h.Writes,

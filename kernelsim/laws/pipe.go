@@ -8,6 +8,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	_ "ipcfs/objects/pipe" // registers the kind
 )
 
 // pipeLaws: bytes are read in the order in which they were written, each once, and

@@ -6,6 +6,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	_ "ipcfs/objects/segment" // registers the kind
 )
 
 // segmentLaws: what is read is what was written there last.

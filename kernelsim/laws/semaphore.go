@@ -6,6 +6,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	"ipcfs/objects/semaphore"
 )
 
 // semaphoreLaws: units are neither made nor lost, a hold ends with its handle, and no
@@ -21,7 +22,7 @@ func unitsOf(r *objects.Request, text string) int64 {
 	if r.Units != 0 {
 		return r.Units
 	}
-	n, _ := objects.ParseUnits([]byte(text))
+	n, _ := semaphore.ParseUnits([]byte(text))
 	return n
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // A verb is a word for an operation on an object.
@@ -197,9 +198,9 @@ func (p *parser) labelValue(label string) string {
 	t := p.peek()
 	switch label {
 	case kernel.ByPriority:
-		n := p.number(fmt.Sprintf("a priority from 0 to %d", objects.Priorities-1))
-		if n >= objects.Priorities {
-			p.fail(t.column, "there is no priority %d: they are 0 to %d", n, objects.Priorities-1)
+		n := p.number(fmt.Sprintf("a priority from 0 to %d", mailbox.Priorities-1))
+		if n >= mailbox.Priorities {
+			p.fail(t.column, "there is no priority %d: they are 0 to %d", n, mailbox.Priorities-1)
 		}
 		return strconv.FormatInt(n, 10)
 	case kernel.BySender:

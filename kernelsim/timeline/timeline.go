@@ -14,6 +14,7 @@ import (
 
 	"ipcfs/kernelsim/kernel"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // A Row is a step of a run with the state it leads to.
@@ -106,7 +107,7 @@ func describe(e kernel.Event) string {
 		if r.Op == objects.Settle {
 			verb, arg = kernel.Settlement(r.Data)
 		}
-		arg += kernel.LabelOf(r.Handle.Filter).String()
+		arg += kernel.LabelOf(mailbox.Filter(r.Handle)).String()
 	}
 	object := ""
 	if e.Node != nil {
@@ -219,7 +220,7 @@ func (l *Timeline) note(k *kernel.Kernel) {
 // contents shows what n holds, what comes next first, if that can be known.
 func contents(n *kernel.Node) (all []string) {
 	if b, ok := n.Object.(interface {
-		Messages() iter.Seq[*objects.Message]
+		Messages() iter.Seq[*mailbox.Message]
 	}); ok {
 		for m := range b.Messages() {
 			all = append(all, string(m.Data))

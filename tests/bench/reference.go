@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -28,7 +29,7 @@ type reference struct {
 // A box is a mailbox with the lock that serialises the calls on it.
 type box struct {
 	mu      sync.Mutex
-	mailbox *objects.Mailbox
+	mailbox *mailbox.Mailbox
 }
 
 type refHandle struct {
@@ -97,7 +98,7 @@ func (f *reference) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, ou
 	if node == 0 {
 		node = fuse.FUSE_ROOT_ID + uint64(len(f.names)) + 1
 		f.names[name] = node
-		f.boxes[node] = &box{mailbox: objects.NewMailbox(objects.Unlimited)}
+		f.boxes[node] = &box{mailbox: mailbox.New(objects.Unlimited)}
 	}
 	fillBox(node, &out.EntryOut)
 	f.openLocked(node, in.Flags, &out.OpenOut)
