@@ -117,5 +117,8 @@ setup-test:
 	command -v tmux >/dev/null || missing="$$missing tmux"; \
 	echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing="$$missing libc6-dev"; \
 	[ -z "$$missing" ] || { $(packages); }
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && missing=' chromium' && { $(packages); }; } || \
+		echo 'make: no Chromium: NOBODY LOOKS AT THE PAGE that simulate --html writes' >&2
 	@command -v mandoc >/dev/null || command -v man >/dev/null || \
 		echo 'make: neither mandoc nor man: NOBODY CHECKS THE MARKUP of the manual pages' >&2

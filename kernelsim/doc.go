@@ -10,6 +10,7 @@
 //	explore    the search through all runs
 //	laws       what every call on an object must keep to
 //	timeline   drawings of runs
+//	page       a run as a page that plays it
 //	cost       what messages cost
 //	scenario   the language: parser, interpreter, endings
 //	scenarios  those that come with the program

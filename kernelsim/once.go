@@ -28,10 +28,10 @@ type single struct {
 
 // once makes one run. Of a scenario that says what it is to show, it is one that shows it:
 // that in which the processes take turns if it does, otherwise the shortest of some random ones.
-func once(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
+func once(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions) error {
 	if o.Seed != nil {
 		run := simulate(s, o, o.Seed)
-		return report(s, w, o, run.line, run.out)
+		return report(s, w, source, o, run.line, run.out)
 	}
 	run := simulate(s, o, nil)
 	if !shows(s, run) {
@@ -47,7 +47,7 @@ func once(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 			run = slices.MinFunc(found, func(a, b single) int { return cmp.Compare(a.out.Steps, b.out.Steps) })
 		}
 	}
-	return report(s, w, o, run.line, run.out)
+	return report(s, w, source, o, run.line, run.out)
 }
 
 // shows reports whether a run shows what its scenario says, and what that expects as far as one

@@ -9,6 +9,7 @@ import (
 
 	"ipcfs/kernelsim/explore"
 	"ipcfs/kernelsim/kernel"
+	"ipcfs/kernelsim/page"
 	"ipcfs/kernelsim/scenario"
 	"ipcfs/kernelsim/timeline"
 )
@@ -21,7 +22,11 @@ type SimulateOptions struct {
 	States  int     // bounds the search; 0: DefaultStates
 	JSON    bool    // instead of text
 	SVG     bool    // a drawing of the timeline alone
-	Steps   int     // bounds a run; 0: DefaultSteps
+
+	// HTML, if set, also receives a page that plays the run.
+	HTML io.Writer
+
+	Steps int // bounds a run; 0: DefaultSteps
 
 	Outcomes bool  // lists all endings
 	Replay   []int // makes the run of these choices, which a search has printed
@@ -50,15 +55,15 @@ func Simulate(w io.Writer, file string, source []byte, o SimulateOptions) error 
 	case o.Outcomes:
 		return outcomes(s, w, o)
 	case o.Replay != nil:
-		return replay(s, w, o)
+		return replay(s, w, source, o)
 	case o.Explore:
-		return searched(s, w, o)
+		return searched(s, w, source, o)
 	}
-	return once(s, w, o)
+	return once(s, w, source, o)
 }
 
 // replay makes the run of o.Replay.
-func replay(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
+func replay(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions) error {
 	line := &timeline.Timeline{}
 	k := &kernel.Kernel{Watch: line.Add, Asynchronous: true}
 	m := s.Start(k, false)
@@ -74,7 +79,7 @@ func replay(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 	}
 	out := scenario.Outcome{Expected: s.Expect, Schedule: o.Replay}
 	judge(s, k, m, &out)
-	return report(s, w, o, line, out)
+	return report(s, w, source, o, line, out)
 }
 
 // outcomes lists all endings of a scenario, with the schedule that leads to each soonest.
@@ -128,7 +133,7 @@ func ParseSchedule(text string) ([]int, error) {
 	return choices, nil
 }
 
-func searched(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
+func searched(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions) error {
 	x := search(s, o.States)
 	out := scenario.Outcome{Result: "done", Expected: s.Expect, States: x.States, Steps: x.Depth, Complete: x.Complete}
 	line := &timeline.Timeline{}
@@ -143,7 +148,7 @@ func searched(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 		}
 		k.Shutdown()
 	}
-	return report(s, w, o, line, out)
+	return report(s, w, source, o, line, out)
 }
 
 // search explores a scenario.
@@ -157,8 +162,14 @@ func search(s *scenario.Scenario, states int) explore.Exploration {
 	return explore.Explore(setup, goals, explore.Bounds{States: states})
 }
 
-func report(s *scenario.Scenario, w io.Writer, o SimulateOptions, line *timeline.Timeline, out scenario.Outcome) error {
+func report(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions, line *timeline.Timeline, out scenario.Outcome) error {
 	var err error
+	if o.HTML != nil {
+		r := page.Run{Title: s.Title, File: s.File, Result: out.Result, Verdict: summary(s, o, out)}
+		if err := page.Write(o.HTML, page.Make(r, source, line)); err != nil {
+			return err
+		}
+	}
 	if o.SVG {
 		err = line.SVG(w, s.Title, summary(s, o, out))
 	} else if o.JSON {

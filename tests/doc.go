@@ -11,7 +11,8 @@
 //   - Run by root, as they must be to change users, the tests have a mount namespace of their own: nothing stays mounted,
 //     and /dev/fuse is open to everyone there.
 //   - A machine without /dev/fuse, a C compiler or Python fails the tests; nothing is skipped,
-//     but the lint of the manual pages where there is neither mandoc nor man.
+//     but the lint of the manual pages where there is neither mandoc nor man, and the look at the page that
+//     simulate --html writes where there is no Chromium.
 //
 // The clients are cat, dd, bash and the like, Python, Go (the test binary itself, see goclient_test.go) and C, in
 // testdata/clients: ipccli does one system call for each of its arguments and prints what it returned, readiness

@@ -21,6 +21,7 @@ func simulateCommand() *cobra.Command {
 	var seed uint64
 	var list, source, costs, calibrated bool
 	var on, schedule string
+	html := &drawing{flag: "html"}
 	var time time.Duration
 	cmd := &cobra.Command{
 		Use:   "simulate [flags] SCENARIO",
@@ -32,12 +33,14 @@ with the program.
 
 Without a flag the processes take turns; if that does not show what the scenario
 says it shows or expects, a random run that does is drawn, with its seed. --seed
-makes a random run, the same for the same seed. --explore goes through all runs within its bounds, and prints the
-shortest one that leads to a deadlock, to starvation, to a livelock or to an
-assertion that does not hold. --outcomes lists every ending there is, and --replay makes the run that leads
-to one of them. --on DIR runs it with real processes on the ipcfs mounted at DIR, where
---seed makes random choices and lets the scenario's faults happen. The exit status
-is 1 if the outcome is not what the scenario expects.`,
+makes a random run, the same for the same seed. --explore goes through all runs
+within its bounds, and prints the shortest one that leads to a deadlock, to
+starvation, to a livelock or to an assertion that does not hold. --outcomes lists
+every ending there is, and --replay makes the run that leads to one of them.
+--html FILE writes a page that plays the run. --on DIR runs it with real processes
+on the ipcfs mounted at DIR, where --seed makes random choices and lets the
+scenario's faults happen. The exit status is 1 if the outcome is not what the
+scenario expects.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case list || costs || calibrated:
@@ -73,10 +76,19 @@ is 1 if the outcome is not what the scenario expects.`,
 					return usageError{cmd.CommandPath(), fmt.Errorf("simulate: --replay: %w", err)}
 				}
 			}
-			if on != "" {
-				return simulateOn(cmd.Context(), w, on, file, text, live.Options{Seed: o.Seed, Time: time, Operations: o.Steps}, o)
+			out := w
+			if html.file != "" {
+				o.HTML = html
 			}
-			return kernelsim.Simulate(w, file, text, o)
+			if html.file == "-" {
+				out = io.Discard
+			}
+			if on != "" {
+				err = simulateOn(cmd.Context(), out, on, file, text, live.Options{Seed: o.Seed, Time: time, Operations: o.Steps}, o)
+			} else {
+				err = kernelsim.Simulate(out, file, text, o)
+			}
+			return errors.Join(writeDrawings(w, html), err)
 		},
 	}
 	f := cmd.Flags()
@@ -88,6 +100,7 @@ is 1 if the outcome is not what the scenario expects.`,
 	f.IntVar(&o.Steps, "steps", 0, fmt.Sprintf("bound a run to so many steps (default %d)", kernelsim.DefaultSteps))
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
 	f.BoolVar(&o.SVG, "svg", false, "print a drawing of the timeline")
+	f.StringVar(&html.file, "html", "", "write a page into `FILE` that plays the run, step by step, forwards and back")
 	f.BoolVar(&list, "list", false, "list the scenarios that come with the program")
 	f.BoolVar(&source, "source", false, "print the scenario instead of running it")
 	f.BoolVar(&costs, "costs", false, "print what a message costs by each mechanism: crossings, copies, switches")
@@ -101,6 +114,7 @@ is 1 if the outcome is not what the scenario expects.`,
 	cmd.MarkFlagsMutuallyExclusive("seed", "explore", "outcomes", "replay")
 	cmd.MarkFlagsMutuallyExclusive("on", "explore", "outcomes", "replay")
 	cmd.MarkFlagsMutuallyExclusive("outcomes", "svg")
+	cmd.MarkFlagsMutuallyExclusive("outcomes", "html")
 	cmd.MarkFlagsMutuallyExclusive("json", "svg")
 	return cmd
 }

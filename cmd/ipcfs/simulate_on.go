@@ -16,6 +16,7 @@ import (
 
 	"ipcfs/kernelsim"
 	"ipcfs/kernelsim/live"
+	"ipcfs/kernelsim/page"
 	"ipcfs/kernelsim/scenario"
 	"ipcfs/kernelsim/timeline"
 )
@@ -58,6 +59,12 @@ func simulateOn(ctx context.Context, w io.Writer, dir, file string, text []byte,
 	result, err := live.Run(ctx, s, text, place, o)
 	if err = errors.Join(err, place.Remove()); err != nil {
 		return fmt.Errorf("simulate: %w", err)
+	}
+	if show.HTML != nil {
+		r := page.Run{Title: s.Title, File: s.File, Result: result.Outcome.Result, Verdict: verdict(s, result)}
+		if err := page.Write(show.HTML, page.Make(r, text, result.Timeline)); err != nil {
+			return err
+		}
 	}
 	if show.SVG {
 		if err := result.Timeline.SVG(w, s.Title, verdict(s, result)); err != nil {
