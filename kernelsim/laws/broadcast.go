@@ -57,10 +57,9 @@ func (x *account) rendezvous() bool {
 }
 
 // keepsShare reports whether the parked send r may still be broadcast though receivers says
-// otherwise by now: what another send would get is not for it.
-func (m *monitor) keepsShare(r *objects.Request) bool {
-	l, ok := m.kind.(*mailboxLaws)
-	return ok && m.node.Object.Policy("receivers") != "broadcast" &&
+// otherwise by now. Room for another send is not for this one.
+func (l *mailboxLaws) keepsShare(m *monitor, r *objects.Request) bool {
+	return m.node.Object.Policy("receivers") != "broadcast" &&
 		slices.ContainsFunc(l.line, func(o *offer) bool { return o.request == r && o.shared })
 }
 

@@ -148,11 +148,9 @@ func (x *account) arrives() error {
 	return nil
 }
 
-// begins reports whether the send r, of text, waits before the beginning of a message
-// that it does not end, or goes on with one: that is a line of its own.
-func (m *monitor) begins(r *objects.Request, text string) bool {
-	l, ok := m.kind.(*mailboxLaws)
-	if !ok || r.Op != objects.Send {
+// begins implements lineLaws.
+func (l *mailboxLaws) begins(m *monitor, r *objects.Request, text string) bool {
+	if r.Op != objects.Send {
 		return false
 	}
 	for _, o := range l.line {
@@ -166,10 +164,15 @@ func (m *monitor) begins(r *objects.Request, text string) bool {
 	return !ends
 }
 
-// goesOn reports whether the send r goes on with a message, which never waits.
-func (m *monitor) goesOn(r *objects.Request) bool {
-	l, ok := m.kind.(*mailboxLaws)
-	return ok && r.Op == objects.Send && m.begins(r, m.text) && l.writing(r.Handle).begun != ""
+// goesOn implements lineLaws.
+func (l *mailboxLaws) goesOn(m *monitor, r *objects.Request) bool {
+	return r.Op == objects.Send && l.begins(m, r, m.text) && l.writing(r.Handle).begun != ""
+}
+
+// outdated implements lineLaws: a change of framing is for the next write, and one of receivers for
+// the next send, while what waits goes on as it has begun.
+func (l *mailboxLaws) outdated(m *monitor, w waiting) bool {
+	return l.begins(m, w.request, w.text) && m.node.Object.Policy("framing") == "write" || l.keepsShare(m, w.request)
 }
 
 // progress follows what was taken of o.

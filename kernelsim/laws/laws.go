@@ -61,13 +61,24 @@ type kindLaws interface {
 	contents() []string
 }
 
-// lawsOf makes the laws of a kind, by its name.
-var lawsOf = map[string]func() kindLaws{
-	"mailbox":   func() kindLaws { return &mailboxLaws{} },
-	"pipe":      func() kindLaws { return &pipeLaws{} },
-	"semaphore": func() kindLaws { return &semaphoreLaws{} },
-	"segment":   func() kindLaws { return &segmentLaws{} },
+// lineLaws are the laws of a kind whose waiting requests of one operation are not all one line.
+type lineLaws interface {
+	// begins reports whether the send r, of text, waits before the beginning of a message that it
+	// does not end, or goes on with one. Those are a line of their own.
+	begins(m *monitor, r *objects.Request, text string) bool
+
+	// goesOn reports whether the send r goes on with a message, which never waits.
+	goesOn(m *monitor, r *objects.Request) bool
+
+	// outdated reports whether w waits by rules that were changed since, and which poll(2) tells
+	// nothing of.
+	outdated(m *monitor, w waiting) bool
 }
+
+// lawsOf makes the laws of a kind, by its name. The file of each kind registers its own.
+var lawsOf = make(map[string]func() kindLaws)
+
+func register(kind string, laws func() kindLaws) { lawsOf[kind] = laws }
 
 // Of makes the monitor that holds the laws against every call on n.
 func Of(n *kernel.Node) kernel.Monitor {
@@ -187,6 +198,9 @@ func (m *monitor) general(a kernel.Act, r *objects.Request, done []*objects.Requ
 			return err
 		}
 	}
+	if err := m.dated(a); err != nil {
+		return err
+	}
 	switch a {
 	case kernel.Cancel:
 		if !m.wasParked {
@@ -223,6 +237,32 @@ func (m *monitor) general(a kernel.Act, r *objects.Request, done []*objects.Requ
 		}
 	}
 	return nil
+}
+
+// dated checks the times of the last change and of the last receive: they stay, or it is now.
+func (m *monitor) dated(a kernel.Act) error {
+	held, now := m.node.Object.Held(), m.node.Kernel().Now()
+	if a != kernel.Destroy && !m.gone && (held.Changed != m.held.Changed && held.Changed != now || held.Taken != m.held.Taken && held.Taken != now) {
+		return fmt.Errorf("changed at %d and received at %d, which were %d and %d, and it is %d", held.Changed, held.Taken, m.held.Changed, m.held.Taken, now)
+	}
+	return nil
+}
+
+// happened checks those times for the laws of a kind, by which something was changed just now, or received.
+func (m *monitor) happened(changed, received bool) error {
+	held, now := m.node.Object.Held(), m.node.Kernel().Now()
+	switch {
+	case changed && held.Changed != now:
+		return fmt.Errorf("it is %d, and the last change is of %d", now, held.Changed)
+	case received && held.Taken != now:
+		return fmt.Errorf("it is %d, and the last receive is of %d", now, held.Taken)
+	}
+	return nil
+}
+
+// succeeded reports whether done has a request of one of those operations that did not fail.
+func succeeded(done []*objects.Request, ops ...objects.Op) bool {
+	return slices.ContainsFunc(done, func(d *objects.Request) bool { return d.Errno == 0 && slices.Contains(ops, d.Op) })
 }
 
 // othersWait reports whether requests of r's operation are parked besides r: what r
@@ -378,17 +418,29 @@ func (m *monitor) Check() error {
 	return nil
 }
 
-// outdated reports whether w waits before the beginning of a message, as a write that was
-// made now would not: a change of framing is for the next.
+// begins is that of the kind's laws.
+func (m *monitor) begins(r *objects.Request, text string) bool {
+	l, ok := m.kind.(lineLaws)
+	return ok && l.begins(m, r, text)
+}
+
+// goesOn is that of the kind's laws.
+func (m *monitor) goesOn(r *objects.Request) bool {
+	l, ok := m.kind.(lineLaws)
+	return ok && l.goesOn(m, r)
+}
+
+// outdated is that of the kind's laws.
 func (m *monitor) outdated(w waiting) bool {
-	return m.begins(w.request, w.text) && m.node.Object.Policy("framing") == "write"
+	l, ok := m.kind.(lineLaws)
+	return ok && l.outdated(m, w)
 }
 
 // couldGo reports whether poll(2) promises the parked request r that it would not
 // wait.
 func (m *monitor) couldGo(r *objects.Request) bool {
-	if kernel.Opens(r.Op) || m.keepsShare(r) {
-		return false // poll needs an open file, and tells of a new send
+	if kernel.Opens(r.Op) {
+		return false // poll needs an open file
 	}
 	var e objects.Events
 	switch h := r.Handle; r.Op {

@@ -258,7 +258,7 @@ func (w *workload) framed(o operation) string {
 
 // mode is the endpoint that o goes through.
 func (w *workload) mode(o operation) (m kernel.Mode, name string) {
-	if w.kind.Name == "mailbox" {
+	if slices.Contains(w.kind.Ops, objects.Lease) {
 		switch lease := o.op == objects.Lease || o.op == objects.Settle; {
 		case lease:
 			return kernel.Mode{ReadOp: objects.Lease, WriteOp: objects.Settle, EOF: true}, "lease"
@@ -287,7 +287,7 @@ func (w *workload) mode(o operation) (m kernel.Mode, name string) {
 		m.ReadOp = use(w.kind, reads)
 		name = m.ReadOp.String()
 	}
-	if w.labelled && w.kind.Name == "mailbox" && (o.op == objects.Send || o.op == objects.Receive) {
+	if w.labelled && slices.Contains(w.kind.Ops, objects.Peek) && (o.op == objects.Send || o.op == objects.Receive) {
 		if i := o.label; i < len(labels) && (i > 0 || m.WriteOp == 0) {
 			m.Only = &labels[i]
 			name += fmt.Sprint(i)

@@ -11,14 +11,15 @@ import (
 	"ipcfs/objects/mailbox"
 )
 
+func init() { register("mailbox", func() kindLaws { return &mailboxLaws{} }) }
+
 // mailboxLaws: every message that was sent is in exactly one place. It is held, or on
 // lease, or it was received, acknowledged, moved, dropped or has expired, and counts as
 // that. What is held is held in order, and received in it: by number, which priorities
 // and urgency change as they say. Who selects gets what was selected. A mailbox takes
 // nothing beyond its capacity, but what is urgent or comes back.
 //
-// The files named after what they add: laws_framing.go, laws_lease.go, laws_broadcast.go,
-// laws_receipt.go, laws_opening.go.
+// framing.go, lease.go, broadcast.go, receipt.go and opening.go have what is known of those parts.
 type mailboxLaws struct {
 	held    []*letter // in the order in which they were sent
 	readers readings
@@ -374,7 +375,7 @@ func (x *account) counts() error {
 			return fmt.Errorf("%s has grown by %d; want %d", c.name, got, c.want)
 		}
 	}
-	return nil
+	return x.m.happened(x.sent > 0, x.received > 0 && succeeded(x.done, objects.Receive))
 }
 
 // fits checks that what was admitted had room.

@@ -11,6 +11,8 @@ import (
 	_ "ipcfs/objects/pipe" // registers the kind
 )
 
+func init() { register("pipe", func() kindLaws { return &pipeLaws{} }) }
+
 // pipeLaws: bytes are read in the order in which they were written, each once, and
 // none goes away but by a policy that says so or with the last open file; end of file
 // means that no writer is left. Who opens it meets the other end: fifo(7).

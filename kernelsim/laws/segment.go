@@ -9,6 +9,8 @@ import (
 	_ "ipcfs/objects/segment" // registers the kind
 )
 
+func init() { register("segment", func() kindLaws { return &segmentLaws{} }) }
+
 // segmentLaws: what is read is what was written there last.
 type segmentLaws struct {
 	known  bool
@@ -28,6 +30,9 @@ func (l *segmentLaws) finished(m *monitor, a kernel.Act, r *objects.Request, tex
 	}
 	if a != kernel.Submit || r.Errno != 0 {
 		return nil
+	}
+	if err := m.happened(r.Op == objects.WriteAt || r.Op == objects.Resize || r.Op == objects.Punch, r.Op == objects.ReadAt); err != nil {
+		return err
 	}
 	grow := func(n int64) {
 		if more := n - int64(len(l.memory)); more > 0 {

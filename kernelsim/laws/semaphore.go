@@ -9,6 +9,8 @@ import (
 	"ipcfs/objects/semaphore"
 )
 
+func init() { register("semaphore", func() kindLaws { return &semaphoreLaws{} }) }
+
 // semaphoreLaws: units are neither made nor lost, a hold ends with its handle, and no
 // post goes beyond max.
 type semaphoreLaws struct {
@@ -70,8 +72,9 @@ func (l *semaphoreLaws) finished(m *monitor, a kernel.Act, r *objects.Request, t
 	}
 	if a == kernel.Destroy {
 		l.holders = nil
+		return nil
 	}
-	return nil
+	return m.happened(succeeded(done, objects.Post), succeeded(done, objects.Wait, objects.Hold))
 }
 
 // moved is how many units d moves.
