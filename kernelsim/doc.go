@@ -11,6 +11,7 @@
 //	laws       what every call on an object must keep to
 //	timeline   drawings of runs
 //	page       a run as a page that plays it
+//	graph      the states of all runs, drawn
 //	cost       what messages cost
 //	scenario   the language: parser, interpreter, endings
 //	scenarios  those that come with the program

@@ -70,16 +70,24 @@ func replay(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions)
 	defer k.Shutdown()
 	line.Program = m
 	line.Begin(k)
-	for n, choice := range o.Replay {
-		options := k.Relevant()
-		if choice < 0 || choice >= len(options) {
-			return fmt.Errorf("%s: the schedule is of another scenario: its choice %d is %d, of %d there are", s.File, n+1, choice, len(options))
-		}
-		line.Take(k, options[choice])
+	if err := follow(s, k, o.Replay, line.Take); err != nil {
+		return err
 	}
 	out := scenario.Outcome{Expected: s.Expect, Schedule: o.Replay}
 	judge(s, k, m, &out)
 	return report(s, w, source, o, line, out)
+}
+
+// follow makes the choices of a schedule in k.
+func follow(s *scenario.Scenario, k *kernel.Kernel, schedule []int, take func(*kernel.Kernel, kernel.Option)) error {
+	for n, choice := range schedule {
+		options := k.Relevant()
+		if choice < 0 || choice >= len(options) {
+			return fmt.Errorf("%s: the schedule is of another scenario: its choice %d is %d, of %d there are", s.File, n+1, choice, len(options))
+		}
+		take(k, options[choice])
+	}
+	return nil
 }
 
 // outcomes lists all endings of a scenario, with the schedule that leads to each soonest.

@@ -44,6 +44,7 @@ var layers = []layer{
 	{"ipcfs/kernelsim/explore", []string{"ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/laws", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/timeline", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
+	{"ipcfs/kernelsim/graph", []string{"ipcfs/kernelsim/kernel", "ipcfs/kernelsim/timeline"}, timeless},
 	{"ipcfs/kernelsim/page", []string{"ipcfs/kernelsim/timeline"}, timeless},
 	{"ipcfs/kernelsim/cost", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/scenario", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel", "ipcfs/kernelsim/explore", "ipcfs/kernelsim/laws", "ipcfs/kernelsim/timeline"}, timeless},

@@ -214,3 +214,31 @@ func TestPageGoesWhereItIsSentTo(t *testing.T) {
 		t.Errorf("--html into no directory: %v, %s", err, out)
 	}
 }
+
+func TestGraphIsDrawnOrRefusedByItsSize(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, c := range []struct {
+		scenario, file, begins, says string
+		status                       int
+	}{
+		{"lost-wakeup", "g.svg", "<svg ", "", 0},
+		{"lost-wakeup", "g.dot", "digraph states {", "", 0},
+		{"readers-writers", "big.svg", "", "no more than 150 are drawn: a file for dot(1) holds more, or --states bounds them", 1},
+		{"philosophers", "cut.dot", "digraph states {", "NOT ALL: there are more states than the ", 0},
+	} {
+		file := filepath.Join(dir, c.file)
+		arg := []string{"simulate", "--graph", file, c.scenario}
+		if strings.HasPrefix(c.file, "cut") {
+			arg = append(arg, "--states", "7")
+		}
+		cmd := exec.Command(ipcfsBin, arg...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		_ = cmd.Run()
+		text, _ := os.ReadFile(file)
+		if cmd.ProcessState.ExitCode() != c.status || !strings.HasPrefix(string(text), c.begins) || (text == nil) != (c.begins == "") || !strings.Contains(stderr.String(), c.says) || c.says == "" && stderr.Len() > 0 {
+			t.Errorf("%s: status %d, %.60q, %s", c.file, cmd.ProcessState.ExitCode(), text, &stderr)
+		}
+	}
+}

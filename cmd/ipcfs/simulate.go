@@ -21,7 +21,7 @@ func simulateCommand() *cobra.Command {
 	var seed uint64
 	var list, source, costs, calibrated bool
 	var on, schedule string
-	html := &drawing{flag: "html"}
+	html, states := &drawing{flag: "html"}, &drawing{flag: "graph"}
 	var time time.Duration
 	cmd := &cobra.Command{
 		Use:   "simulate [flags] SCENARIO",
@@ -37,10 +37,10 @@ makes a random run, the same for the same seed. --explore goes through all runs
 within its bounds, and prints the shortest one that leads to a deadlock, to
 starvation, to a livelock or to an assertion that does not hold. --outcomes lists
 every ending there is, and --replay makes the run that leads to one of them.
---html FILE writes a page that plays the run. --on DIR runs it with real processes
-on the ipcfs mounted at DIR, where --seed makes random choices and lets the
-scenario's faults happen. The exit status is 1 if the outcome is not what the
-scenario expects.`,
+--html FILE writes a page that plays the run, --graph FILE draws the graph of all
+states. --on DIR runs it with real processes on the ipcfs mounted at DIR, where
+--seed makes random choices and lets the scenario's faults happen. The exit status
+is 1 if the outcome is not what the scenario expects.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case list || costs || calibrated:
@@ -80,15 +80,20 @@ scenario expects.`,
 			if html.file != "" {
 				o.HTML = html
 			}
-			if html.file == "-" {
+			if html.file == "-" || states.file == "-" {
 				out = io.Discard
+			}
+			if states.file != "" {
+				if err := drawGraph(cmd.ErrOrStderr(), states, file, text, o); err != nil {
+					return err
+				}
 			}
 			if on != "" {
 				err = simulateOn(cmd.Context(), out, on, file, text, live.Options{Seed: o.Seed, Time: time, Operations: o.Steps}, o)
 			} else {
 				err = kernelsim.Simulate(out, file, text, o)
 			}
-			return errors.Join(writeDrawings(w, html), err)
+			return errors.Join(writeDrawings(w, html, states), err)
 		},
 	}
 	f := cmd.Flags()
@@ -101,6 +106,7 @@ scenario expects.`,
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
 	f.BoolVar(&o.SVG, "svg", false, "print a drawing of the timeline")
 	f.StringVar(&html.file, "html", "", "write a page into `FILE` that plays the run, step by step, forwards and back")
+	f.StringVar(&states.file, "graph", "", "draw the graph of all states into `FILE`, and point out the run into what goes wrong: SVG if it is called .svg, otherwise for dot(1)")
 	f.BoolVar(&list, "list", false, "list the scenarios that come with the program")
 	f.BoolVar(&source, "source", false, "print the scenario instead of running it")
 	f.BoolVar(&costs, "costs", false, "print what a message costs by each mechanism: crossings, copies, switches")
@@ -116,6 +122,8 @@ scenario expects.`,
 	cmd.MarkFlagsMutuallyExclusive("outcomes", "svg")
 	cmd.MarkFlagsMutuallyExclusive("outcomes", "html")
 	cmd.MarkFlagsMutuallyExclusive("json", "svg")
+	cmd.MarkFlagsMutuallyExclusive("seed", "graph")
+	cmd.MarkFlagsMutuallyExclusive("on", "graph")
 	return cmd
 }
 

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+
+	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/graph"
 )
 
 // A drawing is what simulate writes into a file beside what it prints.
@@ -14,7 +18,28 @@ type drawing struct {
 	bytes.Buffer
 }
 
-// write writes the drawings that were made, each into its file. One for "-" goes to w.
+// drawGraph draws the states of the scenario in text into d.
+func drawGraph(stderr io.Writer, d *drawing, file string, text []byte, o kernelsim.SimulateOptions) error {
+	g, err := kernelsim.Graph(file, text, o)
+	if err != nil {
+		return err
+	}
+	svg := strings.HasSuffix(d.file, ".svg")
+	if svg && len(g.States) > graph.Drawn {
+		return fmt.Errorf("simulate: --graph %s: there are %d states, and no more than %d are drawn: a file for dot(1) holds more, or --states bounds them", d.file, len(g.States), graph.Drawn)
+	}
+	if g.Cut {
+		fmt.Fprintf(stderr, "ipcfs: simulate: --graph %s: NOT ALL: there are more states than the %d in it; --states N sets the bound\n", d.file, len(g.States))
+	}
+	if svg {
+		d.Write(g.SVG())
+	} else {
+		d.Write(g.Dot())
+	}
+	return nil
+}
+
+// writeDrawings writes the drawings that were made, each into its file. One for "-" goes to w.
 func writeDrawings(w io.Writer, all ...*drawing) (err error) {
 	for _, d := range all {
 		switch {

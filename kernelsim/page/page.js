@@ -4,6 +4,7 @@ const run = JSON.parse(document.getElementById("run").textContent);
 const by = id => document.getElementById(id);
 const rows = run.rows;
 const names = rows.length ? rows[0].processes.map(p => p.name) : [];
+const placed = rows.some(r => r.processes.some(p => p.line)); // real processes do not say where they are
 let at = -1, timer = 0;
 
 // make makes an element; whatever is said by the scenario is text in it, never markup.
@@ -42,7 +43,7 @@ function processCard(p, before, row) {
 		make("h3", "", make("span", color(p.name), p.name), make("small", p.state, state)));
 	card.dataset.process = p.name;
 	card.dataset.state = p.state;
-	if (!over) {
+	if (placed && !over) {
 		card.append(make("p", "at", make("code", "", p.line ? p.line + ": " + (run.lines[p.line - 1] || "").trim() : "at its end")));
 	}
 	if (p.locals && p.locals.length) {
