@@ -4,6 +4,7 @@
 package explore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +21,10 @@ type Setup func(k *kernel.Kernel)
 type Bounds struct {
 	States int // different states
 	Depth  int // steps of a run
+	Images int // of states that are kept to return to; 0: 65536
+
+	// Goes, if set, is asked before each state whether the search is to go on.
+	Goes func(states, depth int) bool
 }
 
 // A Finding is a run that went wrong.
@@ -106,7 +111,7 @@ type Goals struct {
 	Deadlock   bool
 	Starvation bool
 	Livelock   bool
-	End        func(k *kernel.Kernel) error // must hold when a run has ended
+	End        func(k *kernel.Kernel) error // must hold when a run has ended; of programs it only looks
 
 	// Each, if set, sees every end of a run, with what is wrong there and a shortest
 	// schedule that leads to it; the search then goes on, whatever it is.
@@ -116,7 +121,7 @@ type Goals struct {
 // Explore searches through all runs of setup, the short ones first. Runs that reach
 // equal states are continued once.
 func Explore(setup Setup, goals Goals, bounds Bounds) Exploration {
-	x := explorer{setup: setup, goals: goals, bounds: bounds, index: map[uint64]int32{}, ways: kernel.Ways{}}
+	x := explorer{setup: setup, goals: goals, bounds: bounds, index: map[uint64]int32{}}
 	x.search()
 	x.out.met = x.index
 	if x.out.Finding == nil && goals.Starvation {
@@ -136,6 +141,12 @@ type explorer struct {
 	index  map[uint64]int32
 	ways   kernel.Ways
 	out    Exploration
+
+	// Of programs: the one run of the search, which returns to the states whose successors
+	// are looked for. Nil if processes are coroutines.
+	run    *kernel.Kernel
+	camera *kernel.Camera
+	images map[int32]kernel.Image // of states whose successors are not known
 }
 
 // start makes a kernel in state i.
@@ -169,7 +180,7 @@ func Replay(setup Setup, watch func(kernel.Event), schedule []int) *kernel.Kerne
 
 // add enters the state of k, reached from state from; it reports whether it is new.
 func (x *explorer) add(k *kernel.Kernel, from, option int32) (int32, bool) {
-	sum := k.StateBy(x.ways)
+	sum := k.StateBy(&x.ways)
 	if i, known := x.index[sum]; known {
 		return i, false
 	}
@@ -179,17 +190,7 @@ func (x *explorer) add(k *kernel.Kernel, from, option int32) (int32, bool) {
 	if i > 0 {
 		a.depth = x.states[from].depth + 1
 	}
-	for j, p := range k.Processes() {
-		if j >= maxTracked {
-			break
-		}
-		switch {
-		case p.State() == kernel.Blocked:
-			a.blocked |= 1 << j
-		case p.State() == kernel.Ready:
-			a.ready |= 1 << j
-		}
-	}
+	a.blocked, a.ready = k.Standing(maxTracked)
 	if k.Pending() {
 		a.ready |= 1 << nobody
 	}
@@ -242,11 +243,51 @@ func Describe(stuck []*kernel.Process) string {
 	return string(b)
 }
 
+// maxImages bounds the memory for images, to some hundreds of megabytes. A state that has none
+// is reached by its schedule.
+const maxImages = 1 << 16
+
+// photograph keeps an image of a state that is new, to which from has led.
+func (x *explorer) photograph(i, from int32) {
+	if x.camera != nil && len(x.images) < cmp.Or(x.bounds.Images, maxImages) {
+		x.images[i] = x.camera.Take(x.images[from])
+	}
+}
+
+// at makes a kernel in state i.
+func (x *explorer) at(i int32) *kernel.Kernel {
+	if x.camera == nil {
+		return x.start(i)
+	}
+	if image, ok := x.images[i]; ok {
+		x.camera.Return(image)
+		return x.run
+	}
+	x.camera.Return(x.images[0])
+	x.camera.Stepped()
+	for _, o := range x.schedule(i) {
+		x.run.Retake(x.run.Relevant()[o])
+	}
+	return x.run
+}
+
+// leave is done with a kernel that at has made.
+func (x *explorer) leave(k *kernel.Kernel) {
+	if k != x.run {
+		k.Shutdown()
+	}
+}
+
 func (x *explorer) search() {
 	k := x.start(0)
+	if x.camera = kernel.NewCamera(k); x.camera != nil {
+		x.run, x.images = k, map[int32]kernel.Image{}
+	}
 	x.add(k, 0, 0)
+	x.photograph(0, 0)
 	x.judge(k, 0)
-	k.Shutdown()
+	x.leave(k)
+	var options []kernel.Option
 	for at := int32(0); at < int32(len(x.states)); at++ {
 		if x.out.Finding != nil {
 			return
@@ -255,15 +296,21 @@ func (x *explorer) search() {
 		if x.bounds.Depth > 0 && depth >= x.bounds.Depth || x.bounds.States > 0 && len(x.states) >= x.bounds.States {
 			return
 		}
-		k := x.start(at)
-		n := len(k.Relevant())
-		for i := range n {
+		if x.bounds.Goes != nil && !x.bounds.Goes(len(x.states), depth) {
+			return
+		}
+		k := x.at(at)
+		options = append(options[:0], k.Relevant()...)
+		for i := range options {
 			if i > 0 {
-				k = x.start(at)
+				k = x.at(at)
 			}
-			o := k.Relevant()[i]
+			o := options[i]
+			if k != x.run {
+				o = k.Relevant()[i]
+			}
 			if o.Kind == kernel.Stop {
-				k.Shutdown()
+				x.leave(k)
 				continue
 			}
 			e := edge{mover: nobody, fault: k.Faulty(o)}
@@ -271,6 +318,9 @@ func (x *explorer) search() {
 				e.mover = int8(min(o.Process.Index(), maxTracked))
 			}
 			k.Take(o)
+			if x.camera != nil {
+				x.camera.Stepped()
+			}
 			x.out.Steps++
 			to, isNew := x.add(k, at, int32(i))
 			if isNew || k.Violation() != nil {
@@ -279,9 +329,10 @@ func (x *explorer) search() {
 					x.states = append(x.states, arrival{from: at, option: int32(i), depth: x.states[at].depth + 1})
 					to = int32(len(x.states)) - 1
 				}
+				x.photograph(to, at)
 				x.judge(k, to)
 			}
-			k.Shutdown()
+			x.leave(k)
 			if x.goals.Starvation || x.goals.Livelock {
 				e.to = to
 				x.states[at].edges = append(x.states[at].edges, e)
@@ -290,8 +341,11 @@ func (x *explorer) search() {
 				return
 			}
 		}
-		if n == 0 {
-			k.Shutdown()
+		if len(options) == 0 {
+			x.leave(k)
+		}
+		if at > 0 {
+			delete(x.images, at)
 		}
 	}
 	x.out.Complete = true

@@ -80,8 +80,8 @@ type Kernel struct {
 	timers    []*timer
 	stopped   bool
 	violation error
-	options   []Option
-	finished  []*objects.Request
+	options   []Option           `state:"fixed"` // memory that is used again
+	finished  []*objects.Request `state:"fixed"` // likewise
 }
 
 // Faults is a budget of what may happen to processes at any point.
@@ -144,12 +144,12 @@ func (k *Kernel) Violate(err error) {
 // A Node is an object under its name.
 type Node struct {
 	Name   string
-	Kind   objects.Kind
+	Kind   objects.Kind `state:"fixed"`
 	Object objects.Object
 
 	// Settings are the policies that the run may set. What they may make matter tells
 	// states apart from the start.
-	Settings []string
+	Settings []string `state:"fixed"`
 
 	kernel  *Kernel
 	monitor Monitor // nil if nobody watches the calls
@@ -159,6 +159,7 @@ type Node struct {
 	holder  objects.Accountable // likewise
 
 	gone     bool         // destroyed
+	touched  bool         // by a call since it was checked last
 	deadline objects.Time // that a timer runs for, 0 if none does
 
 	forwarding *Node // where its dead letters are about to go: itself if there is nowhere
@@ -240,6 +241,7 @@ func (k *Kernel) on(n *Node, a Act, r *objects.Request, call func() objects.Fini
 }
 
 func (k *Kernel) before(n *Node, a Act, r *objects.Request) {
+	n.touched = true
 	if n.monitor != nil {
 		n.monitor.Before(a, r)
 	}
@@ -519,6 +521,19 @@ func (k *Kernel) learns(p *Process) bool {
 // that Relevant puts first.
 func (k *Kernel) Learning() bool { return slices.ContainsFunc(k.processes, k.learns) }
 
+// Standing tells of the first n processes which are blocked and which are ready, one bit each.
+func (k *Kernel) Standing(n int) (blocked, ready uint64) {
+	for j, p := range k.processes[:min(n, len(k.processes))] {
+		switch p.state {
+		case Blocked:
+			blocked |= 1 << j
+		case Ready:
+			ready |= 1 << j
+		}
+	}
+	return blocked, ready
+}
+
 // Pending reports whether something is to happen that is no process's step: the clock goes
 // on, a signal arrives, dead letters go on.
 func (k *Kernel) Pending() bool {
@@ -567,10 +582,12 @@ func (k *Kernel) Retake(o Option) {
 	}
 }
 
-// check holds the laws against the state after a step.
+// check holds the laws against the state after a step: of the objects that it has touched, as
+// no other has changed.
 func (k *Kernel) check() {
 	for _, n := range k.nodes {
-		if n.monitor != nil {
+		if n.monitor != nil && n.touched {
+			n.touched = false
 			if err := n.monitor.Check(); err != nil {
 				k.Violate(fmt.Errorf("%s %s: %w", n.Kind.Name, n.Name, err))
 			}

@@ -40,7 +40,7 @@ func (h *Hash) Bytes(b []byte) {
 }
 
 // String adds s and its length.
-func (h *Hash) String(s string) { h.Bytes([]byte(s)) }
+func (h *Hash) String(s string) { h.Bytes(unsafe.Slice(unsafe.StringData(s), len(s))) }
 
 // Bool adds b.
 func (h *Hash) Bool(b bool) {
@@ -92,6 +92,10 @@ var (
 	ledgerType  = reflect.TypeFor[objects.Ledger]()
 	processType = reflect.TypeFor[*Process]()
 	nodeType    = reflect.TypeFor[*Node]()
+	fileType    = reflect.TypeFor[*File]()
+	requestType = reflect.TypeFor[*objects.Request]()
+	objectType  = reflect.TypeFor[objects.Object]()
+	anyType     = reflect.TypeFor[any]()
 )
 
 // limits reports whether a policy of n that is max unless it is set decides anything.
@@ -104,9 +108,9 @@ func (n *Node) limits(policy string) bool {
 // have equal hashes.
 type walk struct {
 	h     Hash
-	seen  map[place]uint64
+	seen  *places
 	outer *walk // of the map that this is an entry of
-	ways  Ways
+	ways  *Ways
 
 	now        objects.Time
 	ages       bool     // how old messages are counts
@@ -117,111 +121,99 @@ type walk struct {
 // nowhere is where nil points to.
 const nowhere = 1 << 62
 
+// places number what was met. The table is used again for each walk: what was entered in an
+// earlier round counts as empty.
+type places struct {
+	slots []place
+	n     uint64
+	round uint32
+}
+
 type place struct {
-	at  unsafe.Pointer
-	typ reflect.Type
+	at    unsafe.Pointer
+	of    *layout
+	n     uint64
+	round uint32
 }
 
-// meet reports whether v was met before, and adds where.
-func (w *walk) meet(p place) bool {
-	n, met := w.seen[p]
-	for o := w.outer; o != nil && !met; o = o.outer {
-		n, met = o.seen[p]
-		n = ^n
+// reset forgets what was met.
+func (t *places) reset() {
+	if t.slots == nil {
+		t.slots = make([]place, 256)
 	}
-	if !met {
-		n = uint64(len(w.seen))
-		w.seen[p] = n
-	}
-	w.h.Uint(n)
-	return met
+	t.n = 0
+	t.round++
 }
 
-func (w *walk) value(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.Bool:
-		w.h.Bool(v.Bool())
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		w.h.Uint(uint64(v.Int()))
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		w.h.Uint(v.Uint())
-	case reflect.String:
-		w.h.String(v.String())
-	case reflect.Slice:
-		w.h.Uint(uint64(v.Len()))
-		if v.Type().Elem().Kind() == reflect.Uint8 {
-			w.h.Bytes(v.Bytes())
-			return
+// slot is where at is, or where it is to be entered.
+func (t *places) slot(at unsafe.Pointer, of *layout) *place {
+	mask := uintptr(len(t.slots) - 1)
+	for i := (uintptr(at)>>3 ^ uintptr(of.number)<<4) * 0x9e3779b1 >> 8; ; i++ {
+		if s := &t.slots[i&mask]; s.round != t.round || s.at == at && s.of == of {
+			return s
 		}
-		for i := range v.Len() {
-			w.value(v.Index(i))
-		}
-	case reflect.Array:
-		for i := range v.Len() {
-			w.value(v.Index(i))
-		}
-	case reflect.Map:
-		// Each entry on its own, so that their order does not matter.
-		var sum uint64
-		for e := v.MapRange(); e.Next(); {
-			entry := walk{seen: map[place]uint64{}, outer: w, ways: w.ways, now: w.now, ages: w.ages, deliveries: w.deliveries}
-			entry.value(e.Key())
-			entry.value(e.Value())
-			sum += entry.h.sum
-		}
-		w.h.Uint(sum)
-	case reflect.Pointer:
-		switch {
-		case v.IsNil():
-			w.h.Uint(nowhere)
-		case v.Type() == processType:
-			w.h.Uint(uint64((*Process)(v.UnsafePointer()).Pid()))
-		case v.Type() == nodeType:
-			w.h.String((*Node)(v.UnsafePointer()).Name)
-		case !w.meet(place{v.UnsafePointer(), v.Type().Elem()}):
-			w.fields(v.Elem())
-		}
-	case reflect.Interface:
-		w.h.Bool(v.IsNil())
-		if !v.IsNil() && v.Type() != ledgerType {
-			w.h.String(v.Elem().Type().String())
-			w.value(v.Elem())
-		}
-	case reflect.Struct:
-		if v.CanAddr() && w.meet(place{v.Addr().UnsafePointer(), v.Type()}) {
-			return
-		}
-		w.fields(v)
 	}
 }
 
-func (w *walk) fields(v reflect.Value) {
-	if v.Kind() != reflect.Struct {
-		w.value(v)
-		return
-	}
-	t := v.Type()
-	if t == messageType {
-		w.message(v)
-	}
-	for i, how := range w.ways.of(t) {
-		switch how {
-		case counts:
-			w.value(v.Field(i))
-		case span:
-			w.h.Uint(uint64(v.Field(i).Int()))
-		case instant:
-			at := v.Field(i).Int()
-			if w.h.Bool(at == 0); at != 0 {
-				w.h.Uint(uint64(at - int64(w.now)))
+// enter numbers at.
+func (t *places) enter(at unsafe.Pointer, of *layout) uint64 {
+	if t.n*2 > uint64(len(t.slots)) {
+		old := t.slots
+		t.slots = make([]place, 2*len(old))
+		for _, s := range old {
+			if s.round == t.round {
+				*t.slot(s.at, s.of) = s
 			}
 		}
 	}
+	n := t.n
+	*t.slot(at, of) = place{at, of, n, t.round}
+	t.n++
+	return n
 }
 
-// Ways remember how the fields of types are added. One may serve many states, one after
-// another.
-type Ways map[reflect.Type][]way
+// meet reports whether at was met before, and adds where.
+func (w *walk) meet(at unsafe.Pointer, of *layout) bool {
+	if s := w.seen.slot(at, of); s.round == w.seen.round {
+		w.h.Uint(s.n)
+		return true
+	}
+	for o := w.outer; o != nil; o = o.outer {
+		if s := o.seen.slot(at, of); s.round == o.seen.round {
+			w.h.Uint(^s.n)
+			return true
+		}
+	}
+	w.h.Uint(w.seen.enter(at, of))
+	return false
+}
+
+// A layout is how the memory of a type is added to a hash.
+type layout struct {
+	number int
+	typ    reflect.Type
+	kind   reflect.Kind
+	size   uintptr
+	elem   *layout // of a pointer, a slice, an array
+	length int     // of an array
+	name   uint64  // sums up the type's name
+	fields []fieldLayout
+
+	seq, sent, deliveries uintptr // of a message
+}
+
+type fieldLayout struct {
+	offset uintptr
+	how    way
+	of     *layout
+}
+
+// Ways remember how types are added. They may serve many states, one after another. The
+// zero value is ready for use.
+type Ways struct {
+	layouts map[reflect.Type]*layout
+	seen    places
+}
 
 // A way is how a field is added.
 type way uint8
@@ -231,37 +223,213 @@ const (
 	counts
 	span    // a time that is a length
 	instant // a time that counts from now
+	one     // a number of so many bytes
+	four
+	eight
 )
 
-func (w Ways) of(t reflect.Type) []way {
-	all, known := w[t]
-	if !known {
-		for i := range t.NumField() {
-			f := field{t.Name(), t.Field(i).Name}
-			how := counts
-			switch isTime := t.Field(i).Type == timeType; {
-			case leftOut[f], isTime && past[f]:
-				how = omitted
-			case isTime && lengths[f]:
-				how = span
-			case isTime:
-				how = instant
-			}
-			all = append(all, how)
-		}
-		w[t] = all
+// of is the layout of a type.
+func (w *Ways) of(t reflect.Type) *layout {
+	if l := w.layouts[t]; l != nil {
+		return l
 	}
-	return all
+	if w.layouts == nil {
+		w.layouts = map[reflect.Type]*layout{}
+	}
+	l := &layout{number: len(w.layouts), typ: t, kind: t.Kind(), size: t.Size()}
+	w.layouts[t] = l // it may refer to itself
+	var name Hash
+	name.String(t.String())
+	l.name = name.sum
+	switch l.kind {
+	case reflect.Array:
+		l.elem, l.length = w.of(t.Elem()), t.Len()
+	case reflect.Slice:
+		l.elem = w.of(t.Elem())
+	case reflect.Pointer:
+		if t != processType && t != nodeType {
+			l.elem = w.of(t.Elem())
+		}
+	case reflect.Struct:
+		w.ofFields(l)
+	}
+	return l
+}
+
+// plain is the way of a field of that kind.
+func plain(k reflect.Kind) way {
+	switch k {
+	case reflect.Bool, reflect.Uint8, reflect.Int8:
+		return one
+	case reflect.Int32, reflect.Uint32:
+		return four
+	case reflect.Int, reflect.Int64, reflect.Uint, reflect.Uint64:
+		return eight
+	}
+	return counts
+}
+
+func (w *Ways) ofFields(l *layout) {
+	for i := range l.typ.NumField() {
+		f := l.typ.Field(i)
+		name := field{l.typ.Name(), f.Name}
+		how := counts
+		switch isTime := f.Type == timeType; {
+		case leftOut[name], isTime && past[name]:
+			continue
+		case isTime && lengths[name]:
+			how = span
+		case isTime:
+			how = instant
+		default:
+			how = plain(f.Type.Kind())
+		}
+		l.fields = append(l.fields, fieldLayout{f.Offset, how, w.of(f.Type)})
+	}
+	if l.typ == messageType {
+		offset := func(name string) uintptr {
+			f, _ := l.typ.FieldByName(name)
+			return f.Offset
+		}
+		l.seq, l.sent, l.deliveries = offset("Seq"), offset("Sent"), offset("Deliveries")
+	}
+}
+
+// add adds what is at p, of the type t.
+func (w *walk) add(p unsafe.Pointer, t reflect.Type) { w.value(p, w.ways.of(t)) }
+
+func (w *walk) value(p unsafe.Pointer, l *layout) {
+	switch l.kind {
+	case reflect.Bool, reflect.Uint8:
+		w.h.Uint(uint64(*(*uint8)(p)))
+	case reflect.Int8:
+		w.h.Uint(uint64(*(*int8)(p)))
+	case reflect.Int16:
+		w.h.Uint(uint64(*(*int16)(p)))
+	case reflect.Int32:
+		w.h.Uint(uint64(*(*int32)(p)))
+	case reflect.Uint16:
+		w.h.Uint(uint64(*(*uint16)(p)))
+	case reflect.Uint32:
+		w.h.Uint(uint64(*(*uint32)(p)))
+	case reflect.Int, reflect.Int64, reflect.Uint, reflect.Uint64, reflect.Uintptr:
+		w.h.Uint(*(*uint64)(p))
+	case reflect.String:
+		w.h.String(*(*string)(p))
+	case reflect.Slice:
+		w.slice(p, l)
+	case reflect.Array:
+		for i := range l.length {
+			w.value(unsafe.Add(p, uintptr(i)*l.elem.size), l.elem)
+		}
+	case reflect.Map:
+		// Each entry on its own, so that their order does not matter.
+		var sum uint64
+		for e := reflect.NewAt(l.typ, p).Elem().MapRange(); e.Next(); {
+			entry := walk{seen: &places{}, outer: w, ways: w.ways, now: w.now, ages: w.ages, deliveries: w.deliveries}
+			entry.seen.reset()
+			entry.copied(e.Key())
+			entry.copied(e.Value())
+			sum += entry.h.sum
+		}
+		w.h.Uint(sum)
+	case reflect.Pointer:
+		w.pointer(*(*unsafe.Pointer)(p), l)
+	case reflect.Interface:
+		v := reflect.NewAt(l.typ, p).Elem()
+		w.h.Bool(v.IsNil())
+		if v.IsNil() || l.typ == ledgerType {
+			return
+		}
+		of := w.ways.of(v.Elem().Type())
+		w.h.Uint(of.name)
+		if of.kind == reflect.Pointer {
+			w.pointer(v.Elem().UnsafePointer(), of)
+			return
+		}
+		w.copied(v.Elem())
+	case reflect.Struct:
+		if !w.meet(p, l) {
+			w.fields(p, l)
+		}
+	}
+}
+
+// copied adds a value that has no address.
+func (w *walk) copied(v reflect.Value) {
+	place := reflect.New(v.Type())
+	place.Elem().Set(v)
+	w.add(place.UnsafePointer(), v.Type())
+}
+
+func (w *walk) slice(p unsafe.Pointer, l *layout) {
+	if l.elem.kind == reflect.Uint8 {
+		b := *(*[]byte)(p)
+		w.h.Uint(uint64(len(b)))
+		w.h.Bytes(b)
+		return
+	}
+	// The elements of no slice of another type than this are looked at as bytes.
+	elements := *(*[]byte)(p)
+	w.h.Uint(uint64(len(elements)))
+	at := unsafe.Pointer(unsafe.SliceData(elements))
+	for i := range len(elements) {
+		w.value(unsafe.Add(at, uintptr(i)*l.elem.size), l.elem)
+	}
+}
+
+func (w *walk) pointer(at unsafe.Pointer, l *layout) {
+	switch {
+	case at == nil:
+		w.h.Uint(nowhere)
+	case l.typ == processType:
+		w.h.Uint(uint64((*Process)(at).Pid()))
+	case l.typ == nodeType:
+		w.h.String((*Node)(at).Name)
+	case !w.meet(at, l.elem):
+		w.fields(at, l.elem)
+	}
+}
+
+func (w *walk) fields(p unsafe.Pointer, l *layout) {
+	if l.kind != reflect.Struct {
+		w.value(p, l)
+		return
+	}
+	if l.typ == messageType {
+		w.message(p, l)
+	}
+	for i := range l.fields {
+		f := &l.fields[i]
+		at := unsafe.Add(p, f.offset)
+		switch f.how {
+		case counts:
+			w.value(at, f.of)
+		case one:
+			w.h.Uint(uint64(*(*uint8)(at)))
+		case four:
+			w.h.Uint(uint64(*(*uint32)(at)))
+		case eight:
+			w.h.Uint(*(*uint64)(at))
+		case span:
+			w.h.Uint(*(*uint64)(at))
+		case instant:
+			t := *(*objects.Time)(at)
+			if w.h.Bool(t == 0); t != 0 {
+				w.h.Uint(uint64(t - w.now))
+			}
+		}
+	}
 }
 
 // message adds what of a message is a total, but decides something.
-func (w *walk) message(v reflect.Value) {
-	seq := v.FieldByName("Seq").Uint()
+func (w *walk) message(p unsafe.Pointer, l *layout) {
+	seq := *(*uint64)(unsafe.Add(p, l.seq))
 	if w.ages && seq > 0 { // it was sent
-		w.h.Uint(uint64(int64(w.now) - v.FieldByName("Sent").Int()))
+		w.h.Uint(uint64(w.now - *(*objects.Time)(unsafe.Add(p, l.sent))))
 	}
 	if w.deliveries {
-		w.h.Uint(v.FieldByName("Deliveries").Uint())
+		w.h.Uint(uint64(*(*uint32)(unsafe.Add(p, l.deliveries))))
 	}
 	// A message that is returned goes where its number says.
 	for _, earlier := range w.seqs {
@@ -284,34 +452,35 @@ func (w *walk) process(p *Process, counts bool) {
 // of its Program; of a coroutine, by what its calls have returned. What is added can be told apart from its
 // beginning on: lengths come before what they are the lengths of, and nothing is left out
 // that another state has.
-func (k *Kernel) State() uint64 { return k.StateBy(Ways{}) }
+func (k *Kernel) State() uint64 { return k.StateBy(&Ways{}) }
 
 // StateBy is State with what was found out for others.
-func (k *Kernel) StateBy(ways Ways) uint64 {
+func (k *Kernel) StateBy(ways *Ways) uint64 {
 	limits := func(policy string) bool {
 		return slices.ContainsFunc(k.nodes, func(n *Node) bool { return n.limits(policy) })
 	}
-	w := walk{seen: make(map[place]uint64, 64), ways: ways, now: k.now, ages: limits("ttl"), deliveries: limits("max_deliveries")}
+	ways.seen.reset()
+	w := walk{seen: &ways.seen, ways: ways, now: k.now, ages: limits("ttl"), deliveries: limits("max_deliveries")}
 	// Open files first: they tell handles apart that are alike.
 	for _, p := range k.processes {
 		w.h.Uint(uint64(len(p.files)))
-		for _, f := range p.files {
-			w.value(reflect.ValueOf(f))
+		for i, f := range p.files {
+			w.add(unsafe.Pointer(&p.files[i]), fileType)
 			w.process(f.writer, f.uses > 1) // else it is who has the file, or does not matter
 		}
 	}
-	seqs := map[*Node][]uint64{}
-	for _, n := range k.nodes {
+	seqs := make([][]uint64, len(k.nodes))
+	for i, n := range k.nodes {
 		w.seqs = nil
-		w.value(reflect.ValueOf(n.Object))
+		w.add(unsafe.Pointer(&n.Object), objectType)
 		if n.monitor != nil {
 			if s := n.monitor.State(); s != nil {
-				w.value(reflect.ValueOf(s))
+				w.add(unsafe.Pointer(&s), anyType)
 			}
 		}
 		w.h.Bool(n.gone)
-		w.value(reflect.ValueOf(&n.forwarding).Elem())
-		seqs[n] = w.seqs
+		w.add(unsafe.Pointer(&n.forwarding), nodeType)
+		seqs[i] = w.seqs
 	}
 	w.h.Uint(uint64(len(k.processes)))
 	for _, p := range k.processes {
@@ -330,16 +499,16 @@ func (k *Kernel) StateBy(ways Ways) uint64 {
 		if p.woken {
 			w.h.Uint(uint64(p.errno))
 			if p.request != nil {
-				w.seqs = seqs[p.file.Node]
+				w.seqs = seqs[slices.Index(k.nodes, p.file.Node)]
 			}
-			w.value(reflect.ValueOf(&p.request).Elem())
+			w.add(unsafe.Pointer(&p.request), requestType)
 		}
 	}
 	w.h.Uint(uint64(len(k.timers)))
 	for _, t := range k.timers {
 		w.h.Uint(uint64(t.when - k.now))
 		w.process(t.process, true)
-		w.value(reflect.ValueOf(&t.node).Elem())
+		w.add(unsafe.Pointer(&t.node), nodeType)
 	}
 	w.h.Uint(uint64(k.Faults.Kills))
 	w.h.Uint(uint64(k.Faults.Signals))

@@ -100,6 +100,7 @@ type account struct {
 	r    *objects.Request
 	done []*objects.Request
 	now  objects.Time
+	stat []objects.Counter // after the call, once somebody has asked
 
 	late    bool      // something had come due that nobody had noticed
 	flushed bool      // all that was held
@@ -131,7 +132,10 @@ func (x *account) policy(name string) string { return x.m.node.Object.Policy(nam
 
 // grown is by how much the named counter has grown.
 func (x *account) grown(name string) int64 {
-	return stat(x.m.node.Object.Stat(), name) - stat(x.m.stat, name)
+	if x.stat == nil {
+		x.stat = x.m.node.Object.Stat()
+	}
+	return stat(x.stat, name) - stat(x.m.stat, name)
 }
 
 // dueNow reports whether l has expired.
