@@ -36,7 +36,7 @@ func Graph(file string, source []byte, o SimulateOptions) (*graph.Graph, error) 
 	}
 	schedule, verdict := o.Replay, ""
 	if schedule == nil {
-		x := search(s, o.States)
+		x := search(s, o.bounds())
 		switch f := x.Finding; {
 		case f != nil:
 			schedule = f.Schedule

@@ -28,6 +28,10 @@ type SimulateOptions struct {
 
 	Steps int // bounds a run; 0: DefaultSteps
 
+	// Goes, if set, is asked again and again whether a search, which has seen so many states and
+	// is so many steps deep, is to go on.
+	Goes func(states, depth int) bool
+
 	Outcomes bool  // lists all endings
 	Replay   []int // makes the run of these choices, which a search has printed
 }
@@ -92,7 +96,12 @@ func follow(s *scenario.Scenario, k *kernel.Kernel, schedule []int, take func(*k
 
 // outcomes lists all endings of a scenario, with the schedule that leads to each soonest.
 func outcomes(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
-	ways, complete := s.Ways(o.States, false)
+	bounds, late := o.bounds(), false
+	bounds.Goes = func(states, depth int) bool {
+		late = o.Goes != nil && !o.Goes(states, depth)
+		return !late
+	}
+	ways, complete := s.Ways(bounds, false)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	var b strings.Builder
@@ -113,8 +122,15 @@ func outcomes(s *scenario.Scenario, w io.Writer, o SimulateOptions) error {
 		}
 		b.WriteString(".\n")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	if _, err := io.WriteString(w, b.String()); err != nil || !late {
+		return err
+	}
+	return s.Partial()
+}
+
+// bounds are those of a search.
+func (o SimulateOptions) bounds() explore.Bounds {
+	return explore.Bounds{States: o.States, Goes: o.Goes}
 }
 
 // FormatSchedule writes a schedule as ParseSchedule reads it.
@@ -142,7 +158,7 @@ func ParseSchedule(text string) ([]int, error) {
 }
 
 func searched(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions) error {
-	x := search(s, o.States)
+	x := search(s, o.bounds())
 	out := scenario.Outcome{Result: "done", Expected: s.Expect, States: x.States, Steps: x.Depth, Complete: x.Complete}
 	line := &timeline.Timeline{}
 	if f := x.Finding; f != nil {
@@ -160,14 +176,14 @@ func searched(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOption
 }
 
 // search explores a scenario.
-func search(s *scenario.Scenario, states int) explore.Exploration {
+func search(s *scenario.Scenario, bounds explore.Bounds) explore.Exploration {
 	var m *scenario.Run
 	setup := func(k *kernel.Kernel) {
 		k.Asynchronous = true
 		m = s.Start(k, false)
 	}
 	goals := explore.Goals{Deadlock: true, Starvation: true, Livelock: !s.Endless(), End: func(*kernel.Kernel) error { return s.Finally(m) }}
-	return explore.Explore(setup, goals, explore.Bounds{States: states})
+	return explore.Explore(setup, goals, bounds)
 }
 
 func report(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions, line *timeline.Timeline, out scenario.Outcome) error {
@@ -204,7 +220,9 @@ func summary(s *scenario.Scenario, o SimulateOptions, out scenario.Outcome) stri
 	var b strings.Builder
 	switch out.Result {
 	case "done":
-		if !o.Explore {
+		if o.Explore && !out.Complete {
+			b.WriteString("Undecided: nothing wrong was found, but the search is not whole.")
+		} else if !o.Explore {
 			b.WriteString("Done after " + kernel.Counted(out.Steps, "step") + ".")
 		} else {
 			b.WriteString("No deadlock, no starvation, no livelock, nothing violated.")

@@ -1,7 +1,7 @@
 // Command ipcfs mounts inter-process communication as files.
 //
 // A failure is one line on standard error and exit status 1; a mistake on the
-// command line is exit status 2.
+// command line is exit status 2, a search that has found nothing and was not whole is 3.
 package main
 
 import (
@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"ipcfs/kernelsim/scenario"
 )
 
 func main() {
@@ -35,6 +37,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if errors.As(err, &usage) {
 		fmt.Fprintf(stderr, "Try '%s --help'.\n", usage.command)
 		return 2
+	}
+	if errors.Is(err, scenario.ErrPartial) {
+		return 3
 	}
 	return 1
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"text/tabwriter"
 	"time"
 
@@ -40,7 +41,8 @@ every ending there is, and --replay makes the run that leads to one of them.
 --html FILE writes a page that plays the run, --graph FILE draws the graph of all
 states. --on DIR runs it with real processes on the ipcfs mounted at DIR, where
 --seed makes random choices and lets the scenario's faults happen. The exit status
-is 1 if the outcome is not what the scenario expects.`,
+is 1 if the outcome is not what the scenario expects, and 3 if a search has found
+nothing wrong and was not whole, because of --states or --time.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case list || costs || calibrated:
@@ -83,6 +85,15 @@ is 1 if the outcome is not what the scenario expects.`,
 			if html.file == "-" || states.file == "-" {
 				out = io.Discard
 			}
+			if o.Explore || o.Outcomes || states.file != "" {
+				look := newLookout(cmd.ErrOrStderr())
+				if cmd.Flags().Changed("time") {
+					look.limit = time
+				}
+				debug.SetGCPercent(searchGC)
+				o.Goes = look.goes
+				defer look.end()
+			}
 			if states.file != "" {
 				if err := drawGraph(cmd.ErrOrStderr(), states, file, text, o); err != nil {
 					return err
@@ -112,7 +123,7 @@ is 1 if the outcome is not what the scenario expects.`,
 	f.BoolVar(&costs, "costs", false, "print what a message costs by each mechanism: crossings, copies, switches")
 	f.BoolVar(&calibrated, "calibrate", false, "measure what they cost on this machine, beside what the counts predict; with --on also an ipcfs mailbox")
 	f.StringVar(&on, "on", "", "run it with real processes on the ipcfs mounted at `DIR`")
-	f.DurationVar(&time, "time", live.DefaultTime, "end a run with --on that goes on after `DURATION`")
+	f.DurationVar(&time, "time", live.DefaultTime, "end a run with --on that goes on after `DURATION`; end a search that is not whole after it, if it is given")
 	if err := cmd.RegisterFlagCompletionFunc("on", completeOnMounts); err != nil {
 		panic(err) // the flag is defined above
 	}

@@ -63,9 +63,9 @@ type Way struct {
 }
 
 // Ways lists all ways in which a run of s can end, those of the shortest schedules first;
-// complete is false if there may be more than could be found in so many states. With
+// complete is false if there may be more than could be found within the bounds. With
 // histories, endings differ also by what each process has done and received.
-func (s *Scenario) Ways(states int, histories bool) (ways []Way, complete bool) {
+func (s *Scenario) Ways(bounds explore.Bounds, histories bool) (ways []Way, complete bool) {
 	var m *Run
 	setup := func(k *kernel.Kernel) {
 		k.Asynchronous = true
@@ -86,13 +86,13 @@ func (s *Scenario) Ways(states int, histories bool) (ways []Way, complete bool) 
 		}
 		ways[i].States++
 	}
-	x := explore.Explore(setup, explore.Goals{Deadlock: true, Each: each}, explore.Bounds{States: states})
+	x := explore.Explore(setup, explore.Goals{Deadlock: true, Each: each}, bounds)
 	return ways, x.Complete
 }
 
 // Endings lists the endings of Ways.
 func (s *Scenario) Endings(states int, histories bool) (endings []Ending, complete bool) {
-	ways, complete := s.Ways(states, histories)
+	ways, complete := s.Ways(explore.Bounds{States: states}, histories)
 	for _, w := range ways {
 		endings = append(endings, w.Ending)
 	}

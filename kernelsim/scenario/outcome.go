@@ -9,6 +9,9 @@ import (
 // is to be expected. The details have been written.
 var ErrFound = errors.New("not what the scenario expects")
 
+// ErrPartial is the cause of Simulate's error if a search was not whole and has found nothing.
+var ErrPartial = errors.New("undecided, the search is not whole: give it more --states or --time")
+
 // An Outcome is how a run of a scenario ended.
 type Outcome struct {
 	Result   string  `json:"result"` // done, deadlock, starvation, livelock, violation, unfinished
@@ -28,11 +31,17 @@ type Outcome struct {
 	Unshown []string `json:"unshown,omitempty"`
 }
 
+// Partial is the error of a search that was not whole.
+func (s *Scenario) Partial() error { return fmt.Errorf("%s: %w", s.File, ErrPartial) }
+
 // Judge returns an error that wraps ErrFound if out is not what the scenario expects.
 // A single run need not find what an exploration finds.
 func (s *Scenario) Judge(out Outcome, explored bool) error {
 	switch out.Result {
 	case "done":
+		if explored && !out.Complete {
+			return s.Partial()
+		}
 		if s.Expect == "" || !explored {
 			return nil
 		}
