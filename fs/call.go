@@ -25,9 +25,10 @@ type call struct {
 	reply     replyKind
 	parked    bool // known to the Conn
 	parkedAt  objects.Time
-	silent    bool // the caller answers
-	atGate    bool // see gate: it will not be submitted
-	leases    bool // of an open: through its handle messages are taken on lease
+	silent    bool   // the caller answers
+	atGate    bool   // see gate: it will not be submitted
+	thread    uint32 // that waits for the answer; Caller has its process
+	leases    bool   // of an open: through its handle messages are taken on lease
 }
 
 type replyKind uint8
@@ -51,6 +52,13 @@ func newCall(f *FS, c *fusedev.Conn, h *handle, unique uint64, reply replyKind) 
 	return k
 }
 
+// named fills in the process of the thread that opens k's handle. No lock is held.
+func (k *call) named(thread uint32) {
+	process := leader(thread)
+	k.thread, k.Caller.Pid = thread, process
+	k.handle.Process, k.handle.opener.Pid = process, process
+}
+
 // submit hands k to its object and answers every request that this finishes.
 func (f *FS) submit(k *call) {
 	k.Tag = k
@@ -68,7 +76,7 @@ func (o *object) submitLocked(now objects.Time, k *call) objects.Finished {
 	if b, ok := o.impl.(framer); ok && k.handle != nil {
 		switch {
 		case k.Op == objects.Send && b.Framed(&k.handle.Handle):
-			k.handle.noteWriter(k.Caller.Pid, k.files)
+			k.handle.noteWriter(k.thread, k.Caller.Pid, k.files)
 		case k.Op == objects.Open && k.handle.Writes && b.Framed(&k.handle.Handle):
 			// Whether the message is whole is seen when its writer closes the file.
 			k.handle.flushes = true
@@ -144,30 +152,51 @@ func (k *call) Interrupt() {
 	})
 }
 
-// finish answers the finished requests, in wake order. No lock is held. A panic costs
-// the request that it comes from: the others are answered all the same.
+// finish answers the finished requests, in wake order; those whose texts are to be made come
+// last, so that nobody waits for another's. No lock is held. A panic costs the request that it
+// comes from: the others are answered all the same.
 func (f *FS) finish(done objects.Finished) {
+	var unrendered objects.Finished
 	var k *call
 	defer func() {
 		if k != nil {
 			k.conn.Reply(k.unique, syscall.EIO)
 		}
+		done.Append(unrendered)
 		if !done.Empty() {
 			f.finish(done)
 		}
 	}()
-	for {
-		r := done.Next()
-		if r == nil {
-			return
+	for r := done.Next(); r != nil; r = done.Next() {
+		switch k = r.Tag.(*call); {
+		case k == nil || k.silent:
+		case r.Unrendered != nil:
+			unrendered.Add(r)
+		default:
+			f.answerFinished(k)
 		}
-		if k = r.Tag.(*call); k == nil || k.silent {
-			k = nil
-			continue
-		}
-		f.answerFinished(k)
 		k = nil
 	}
+	for r := unrendered.Next(); r != nil; r = unrendered.Next() {
+		k = r.Tag.(*call)
+		f.render(k)
+		k = nil
+	}
+}
+
+// render makes the text of what the read k has found, and hands it to its object, which answers
+// k. A message of 100 MB takes seconds, for which only those wait who read the same open file.
+func (f *FS) render(k *call) {
+	k.conn.Yield()
+	what := k.Unrendered
+	k.Unrendered = nil
+	text := k.handle.file.endpoint.render(what)
+	f.withObject(k.object, func(now objects.Time) objects.Finished {
+		if k.object.broken {
+			return k.Fail(syscall.EIO)
+		}
+		return k.object.impl.(objects.Renderer).Rendered(now, &k.Request, text)
+	})
 }
 
 func (f *FS) answerFinished(k *call) {
@@ -244,10 +273,10 @@ func (k *call) answer() syscall.Errno {
 // FUSE; nor can we where that thread is in a PID namespace we do not see, or belongs to
 // another user than we do.
 func (k *call) raise(sig syscall.Signal) {
-	if k.Caller.Pid != 0 {
+	if k.thread != 0 {
 		// tkill(2), not tgkill: the thread cannot die before we answer, so its
 		// number is its own.
-		_, _, _ = syscall.RawSyscall(syscall.SYS_TKILL, uintptr(k.Caller.Pid), uintptr(sig), 0)
+		_, _, _ = syscall.RawSyscall(syscall.SYS_TKILL, uintptr(k.thread), uintptr(sig), 0)
 	}
 }
 

@@ -2,10 +2,14 @@ package fs
 
 import (
 	"testing"
+	"unsafe"
 
+	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // flatMailbox makes a mailbox and a handle of it without a kernel.
@@ -67,6 +71,58 @@ func TestEveryKindHasAPresentation(t *testing.T) {
 	for _, k := range objects.Kinds() {
 		if !shown[k.Name] {
 			t.Errorf("kind %s is not shown in any directory", k.Name)
+		}
+	}
+}
+
+// What a read finds is made a text of while others use the object, and one that waited is
+// answered with it as well.
+func TestATextIsMadeWithoutTheLockOfItsObject(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		f, o, h := flatMailbox(t)
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fds[0])
+		defer unix.Close(fds[1])
+		f.conn = fusedev.NewConn(fds[1], f, f, f.log)
+		mailbox.FileOf(&h.Handle).Envelopes = true
+		o.try(f, h, objects.Open, "")
+		send := func(text string) {
+			if k := o.try(f, &handle{file: h.file}, objects.Send, text); k.Errno != 0 {
+				t.Errorf("send of %s = %v", text, k.Errno)
+			}
+		}
+		shows := *h.file.endpoint
+		shows.render = func(what any) []byte {
+			if !o.mu.TryLock() {
+				t.Error("the mailbox is locked while a text is made")
+				return nil
+			}
+			o.mu.Unlock()
+			send("beside")
+			return []byte("text of " + string(what.(*mailbox.Envelope).Data))
+		}
+		h.file.endpoint = &shows
+		if !waits {
+			send("first")
+		}
+		k := newCall(f, f.conn, h, 1, replyData)
+		k.Op, k.Size = objects.Receive, 100
+		if f.submit(k); waits {
+			send("first")
+		}
+		buf := make([]byte, 4096)
+		n, err := unix.Read(fds[0], buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(buf[unsafe.Sizeof(fuse.OutHeader{}):n]); got != "text of first" {
+			t.Errorf("read %q of a message, want its text", got)
+		}
+		if got := o.try(f, &handle{file: h.file}, objects.Receive, ""); string(got.Data) != "beside" {
+			t.Errorf("then received %q, want what was sent while the text was made", got.Data)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func TestTheWatchOfAFramedWriterIsOnTheBooks(t *testing.T) {
 	f, _, h := flatMailbox(t)
 	h.opener.Uid = 1000
 	for files := range uint64(3) {
-		h.noteWriter(uint32(syscall.Getpid()), files)
+		h.noteWriter(uint32(syscall.Getpid()), uint32(syscall.Getpid()), files)
 		if f.fds.used != 1 || f.fds.byUser[1000] != 1 {
 			t.Fatalf("%d descriptors of %v are booked for a writer; want one of its user's", f.fds.used, f.fds.byUser)
 		}

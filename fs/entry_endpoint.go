@@ -19,7 +19,10 @@ type endpoint struct {
 	both          bool       // nor for writing alone
 
 	prepare func(h *objects.Handle) // tells the kind more of an open file, nil: nothing
-	renders bool                    // it shows something else than what the object holds
+
+	// render makes the text of what a read has found, which the object gives as plain values;
+	// nil: reads find their data.
+	render func(what any) []byte
 
 	// stream marks an endpoint without messages: it has no positions, and a read takes
 	// what there is.
@@ -90,12 +93,9 @@ func (p *endpoint) read(f *FS, c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
 		c.Reply(in.Unique, syscall.EINVAL)
 		return
 	}
-	if p.renders {
-		c.Yield() // a message of 100 MB takes seconds, for which only its mailbox waits
-	}
 	k := newCall(f, c, h, in.Unique, replyData)
 	k.Op = p.reads
-	h.identify(&k.Request, in.Caller)
+	h.identify(k, in.Caller)
 	k.Size, k.Offset = int(in.Size), int64(in.Offset)
 	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
 	if p.stream {
@@ -111,7 +111,7 @@ func (f *FS) keepData(data []byte) objects.Buffer { return f.conn.Keep(data) }
 func (p *endpoint) write(f *FS, c *fusedev.Conn, h *handle, in *fuse.WriteIn, data []byte) {
 	k := newCall(f, c, h, in.Unique, replyWrite)
 	k.Op = p.writes
-	h.identify(&k.Request, in.Caller)
+	h.identify(k, in.Caller)
 	k.Data, k.Offset = data, int64(in.Offset)
 	if in.WriteFlags&fuse.WRITE_LOCKOWNER != 0 {
 		k.files = in.LockOwner

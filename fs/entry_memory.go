@@ -114,7 +114,7 @@ var buffers = sync.Pool{New: func() any { return new([fusedev.MaxRead]byte) }}
 func (p *memoryFile) read(f *FS, c *fusedev.Conn, h *handle, in *fuse.ReadIn) {
 	k := newCall(f, c, h, in.Unique, replyData)
 	k.Op = p.reads
-	h.identify(&k.Request, in.Caller)
+	h.identify(k, in.Caller)
 	buf := buffers.Get().(*[fusedev.MaxRead]byte)
 	defer buffers.Put(buf)
 	k.Size, k.Offset = int(in.Size), int64(in.Offset)
@@ -128,7 +128,7 @@ func (p *memoryFile) write(f *FS, c *fusedev.Conn, h *handle, in *fuse.WriteIn, 
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
 		k.Op = objects.WriteBack
 	}
-	h.identify(&k.Request, in.Caller)
+	h.identify(k, in.Caller)
 	k.Data, k.Offset = data, int64(in.Offset)
 	k.Nonblock = in.Flags&syscall.O_NONBLOCK != 0
 	if h.file.object.atWork.Load() {

@@ -11,25 +11,10 @@ import (
 	"ipcfs/objects/mailbox"
 )
 
-// maxBody is the longest segment in bytes that an envelope of it contains.
-const maxBody = 1 << 20
-
-// body returns the bytes of m unless they are a segment that is too long.
-func body(m *mailbox.Message) (data []byte, ok bool) {
-	switch size := m.Size(); {
-	case size == int64(len(m.Data)):
-		return m.Data, true
-	case size > maxBody:
-		return nil, false
-	default:
-		data = make([]byte, size)
-		n, errno := m.ReadAt(data, 0)
-		return data[:n], errno == 0
-	}
-}
-
-// envelope is what the file of that name gives for a message: one line of JSON.
-func envelope(m *mailbox.Message) []byte {
+// envelope is what the file of that name gives for a message, a *mailbox.Envelope: one line
+// of JSON.
+func envelope(what any) []byte {
+	m := what.(*mailbox.Envelope)
 	type person struct {
 		Pid uint32 `json:"pid"`
 		Uid uint32 `json:"uid"`
@@ -51,19 +36,19 @@ func envelope(m *mailbox.Message) []byte {
 	}{
 		Seq: m.Seq, Priority: m.Priority, Urgent: m.Urgent, Topic: m.Topic,
 		Sent: timestamp(m.Sent),
-		Pid:  leader(m.Sender.Pid), Uid: m.Sender.Uid, Gid: m.Sender.Gid, Size: m.Size(),
+		Pid:  m.Sender.Pid, Uid: m.Sender.Uid, Gid: m.Sender.Gid, Size: m.Size,
 		Returned: m.Deliveries,
 	}
-	if w := m.Writer(); w != nil {
-		line.Writer = &person{leader(w.Pid), w.Uid}
+	if w := m.Writer; w != nil {
+		line.Writer = &person{w.Pid, w.Uid}
 	}
-	switch data, ok := body(m); {
-	case !ok:
-	case utf8.Valid(data):
-		text := string(data)
+	switch {
+	case m.Data == nil && m.Size > 0:
+	case utf8.Valid(m.Data):
+		text := string(m.Data)
 		line.Body = &text
 	default:
-		line.Base64 = data
+		line.Base64 = m.Data
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -72,13 +57,18 @@ func envelope(m *mailbox.Message) []byte {
 	return b.Bytes()
 }
 
-// receipt is the line that the sender of a message reads about it: what became of it, by
-// which process and user, and when.
-func receipt(fate mailbox.Fate, by objects.Caller, at objects.Time) []byte {
-	if fate != mailbox.Received {
-		return fmt.Appendf(nil, "%s - - %s\n", fate, timestamp(at))
+// receipt is what the sender of a message reads about it, made of []mailbox.Outcome: a line for
+// each thing that became of it, by which process and user, and when.
+func receipt(what any) []byte {
+	var lines []byte
+	for _, o := range what.([]mailbox.Outcome) {
+		if o.Fate == mailbox.Received {
+			lines = fmt.Appendf(lines, "%s %d %d %s\n", o.Fate, o.By.Pid, o.By.Uid, timestamp(o.At))
+		} else {
+			lines = fmt.Appendf(lines, "%s - - %s\n", o.Fate, timestamp(o.At))
+		}
 	}
-	return fmt.Appendf(nil, "%s %d %d %s\n", fate, leader(by.Pid), by.Uid, timestamp(at))
+	return lines
 }
 
 // timestamp is a time as RFC 3339 has it.

@@ -305,10 +305,10 @@ func nearest(t thread, o openFile, parked []*call) []*call {
 // openFile returns the descriptor through which k was made, of the file that o is of: o
 // itself if that is one.
 func (k *call) openFile(o openFile) (found openFile, ok bool) {
-	if k.Caller.Pid == 0 {
+	if k.thread == 0 {
 		return openFile{}, false
 	}
-	for theirs := range thread(k.Caller.Pid).openFiles(false) {
+	for theirs := range thread(k.thread).openFiles(false) {
 		if theirs.ino != o.ino {
 			continue
 		}
@@ -502,7 +502,7 @@ func (g *guard) ownWrites(t thread, parked []*call) []*call {
 	var l []*call
 	process := leader(uint32(t))
 	for _, k := range parked {
-		if k.Caller.Pid != 0 && leader(k.Caller.Pid) == process {
+		if k.Caller.Pid != 0 && k.Caller.Pid == process {
 			l = append(l, k)
 		}
 	}

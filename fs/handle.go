@@ -36,7 +36,8 @@ type handle struct {
 	chowns  uint64   // of the object, when it was opened
 	backing int32    // the kernel's number for the segment's memory, 0 if it goes through us
 
-	lastSize atomic.Uint64 // what size has found last
+	lastSize   atomic.Uint64 // what size has found last
+	lastCaller atomic.Uint64 // the thread that made a request last, in the upper half, and its process
 
 	// next is the offset at which a read(2) of a stream goes on that is too long for
 	// one READ, 0 if none does. On an unseekable file each begins at 0 (stream_open).
@@ -171,7 +172,7 @@ func (f *FS) ServeOpen(c *fusedev.Conn, in *fuse.OpenIn) {
 		c.Reply(in.Unique, errno)
 		return
 	}
-	k.handle.Process = leader(in.Pid)
+	k.named(in.Pid)
 	if x, ok := k.handle.file.spec.ops.(fileGrouper); ok && x.grouped(k.handle) {
 		k.handle.opener = *f.identityOf(in.Caller)
 	}
@@ -329,19 +330,37 @@ func callerOf(c fuse.Caller) objects.Caller {
 	return objects.Caller{Pid: c.Pid, Uid: c.Uid, Gid: c.Gid}
 }
 
-// callerFor is the thread c with the identity of who has opened h: whoever opened a file
+// processCaller is callerOf with the process that the thread belongs to, which is what objects
+// know. It may read /proc.
+func processCaller(c fuse.Caller) objects.Caller {
+	return objects.Caller{Pid: leader(c.Pid), Uid: c.Uid, Gid: c.Gid}
+}
+
+// processOf is the process of a thread that makes a request through h. The last answer is
+// kept, for the next request is mostly the same thread's. It is wrong if that thread has ended
+// and its number belongs by now to a thread of another process that has inherited h.
+func (h *handle) processOf(thread uint32) uint32 {
+	if known := h.lastCaller.Load(); uint32(known>>32) == thread {
+		return uint32(known)
+	}
+	process := leader(thread)
+	h.lastCaller.Store(uint64(thread)<<32 | uint64(process))
+	return process
+}
+
+// callerFor is the process of c with the identity of who has opened h: whoever opened a file
 // answers for what is done through it. A program that is run as root writes what it is
 // told to wherever its standard error goes, and knows nothing of it.
 func (h *handle) callerFor(c fuse.Caller) objects.Caller {
-	return objects.Caller{Pid: c.Pid, Uid: h.opener.Uid, Gid: h.opener.Gid}
+	return objects.Caller{Pid: h.processOf(c.Pid), Uid: h.opener.Uid, Gid: h.opener.Gid}
 }
 
-// identify fills in who makes the request r through h.
-func (h *handle) identify(r *objects.Request, c fuse.Caller) {
-	r.Caller = h.callerFor(c)
+// identify fills in who makes the request k through h.
+func (h *handle) identify(k *call, c fuse.Caller) {
+	k.thread = c.Pid
+	k.Caller = h.callerFor(c)
 	if c.Uid != h.opener.Uid {
-		own := callerOf(c)
-		r.Deputy = &own
+		k.Deputy = &objects.Caller{Pid: k.Caller.Pid, Uid: c.Uid, Gid: c.Gid}
 	}
 }
 

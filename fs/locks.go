@@ -122,7 +122,7 @@ func (f *FS) ServeSetlk(c *fusedev.Conn, in *fuse.LkIn, wait bool) {
 	}
 	l := f.table(h, in.LkFlags)
 	lock := lockOf(h, in)
-	k := &call{fs: f, conn: c, handle: h, locks: l, unique: in.Unique}
+	k := &call{fs: f, conn: c, handle: h, locks: l, unique: in.Unique, thread: in.Pid}
 	k.Op, k.Caller, k.Nonblock = objects.Lock, h.callerFor(in.Caller), !wait
 	*filelock.Wanted(&k.Request) = lock
 	k.Tag = k

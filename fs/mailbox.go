@@ -16,13 +16,13 @@ func init() {
 		dir:  "mailboxes",
 		flat: fileSpec{ops: &endpoint{reads: objects.Receive, writes: objects.Send, eof: true}},
 		files: []fileSpec{
-			{"send", 0o600, &endpoint{writes: objects.Send, reads: objects.Receipt, eof: true, answers: true, prepare: wantReceipts}},
+			{"send", 0o600, &endpoint{writes: objects.Send, reads: objects.Receipt, eof: true, answers: true, prepare: wantReceipts, render: receipt}},
 			{"receive", 0o400, &endpoint{reads: objects.Receive, eof: true}},
 			{"stream", 0o400, &endpoint{reads: objects.Receive}},
 			{"peek", 0o400, &endpoint{reads: objects.Peek, eof: true}},
 			{"urgent", 0o600, &endpoint{reads: objects.Receive, writes: objects.Send, eof: true,
 				prepare: selects(mailbox.Selector{By: mailbox.ByUrgency})}},
-			{"envelope", 0o400, &endpoint{reads: objects.Receive, eof: true, prepare: showsEnvelopes, renders: true}},
+			{"envelope", 0o400, &endpoint{reads: objects.Receive, eof: true, prepare: showsEnvelopes, render: envelope}},
 			{"lease", 0o600, &endpoint{reads: objects.Lease, writes: objects.Settle, eof: true, answers: true, both: true}},
 			command("flush", objects.Flush),
 		},
@@ -52,12 +52,12 @@ func selects(only mailbox.Selector) func(h *objects.Handle) {
 	return func(h *objects.Handle) { mailbox.FileOf(h).Filter = &only }
 }
 
-func showsEnvelopes(h *objects.Handle) { mailbox.FileOf(h).Render = envelope }
+func showsEnvelopes(h *objects.Handle) { mailbox.FileOf(h).Envelopes = true }
 
 // wantReceipts has a file that can be read and written tell how what was sent has fared.
 func wantReceipts(h *objects.Handle) {
 	if h.ReadOp == objects.Receipt {
-		mailbox.FileOf(h).Receipts = receipt
+		mailbox.FileOf(h).Receipts = true
 	}
 }
 

@@ -61,7 +61,7 @@ func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, 
 			errno = later
 			return done, done
 		}
-		done, errno = mailbox.SendSegment(now, g, to.object.impl.(*mailbox.Mailbox), callerOf(in.Caller))
+		done, errno = mailbox.SendSegment(now, g, to.object.impl.(*mailbox.Mailbox), processCaller(in.Caller))
 		if errno == syscall.EBUSY && g.Removable() == 0 && !g.Storage().Mapped() && !g.Storage().Frozen() {
 			errno = later
 		}

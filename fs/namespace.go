@@ -245,7 +245,7 @@ func (f *FS) beginNew(in *fuse.CreateIn, out *fuse.CreateOut) {
 	h := f.handleFor(out.Fh)
 	k := &call{fs: f, object: h.file.object, handle: h, silent: true, openFlags: out.OpenFlags}
 	k.Op, k.Handle, k.Caller = objects.Open, &h.Handle, callerOf(in.Caller)
-	h.Process = leader(in.Pid)
+	k.named(in.Pid)
 	f.submit(k)
 	out.OpenFlags = k.openFlags
 	f.publishHandle(h)

@@ -92,15 +92,15 @@ const (
 	broken               // a signal has ended it
 )
 
-// noteWriter makes the process of thread, which waits for our answer, h's writer. files
+// noteWriter makes process, whose thread waits for our answer, h's writer. files
 // is its table of descriptors. What it closed before was not the end.
-func (h *handle) noteWriter(thread uint32, files uint64) {
+func (h *handle) noteWriter(thread, process uint32, files uint64) {
 	if h.writer != nil && h.writer.thread == thread && h.writer.files == files {
 		h.writer.end = open
 		return
 	}
 	h.writer.forget()
-	h.writer = &writer{thread: thread, files: files, pid: leader(thread)}
+	h.writer = &writer{thread: thread, files: files, pid: process}
 	fds, uid := h.file.object.fs.fds, h.opener.Uid
 	if fds.take(uid) != 0 {
 		return // FLUSH tells of nearly all endings, and a closing is what is assumed

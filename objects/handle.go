@@ -95,6 +95,12 @@ func (h *Handle) Start(r *Request, b Body) {
 	}
 }
 
+// Begin notes that r is to be answered with b, of which nothing is delivered yet.
+func (h *Handle) Begin(r *Request, b Body) {
+	h.base, h.read, h.body, h.end = r.Offset, 0, b, false
+	r.Data = nil
+}
+
 // Resume answers r from what h is reading, or with the end of file due after it. It
 // reports false if r is to take something new.
 func (h *Handle) Resume(r *Request) bool {

@@ -96,6 +96,10 @@ type Request struct {
 	// words: see ParseUnits.
 	Units int64
 
+	// Unrendered is set on a finished read whose Data the driver is to make of it: see
+	// Renderer. The kind says what it is.
+	Unrendered any
+
 	// Errno is 0 if the finished request succeeded.
 	Errno syscall.Errno
 

@@ -237,7 +237,8 @@ func (a Act) String() string { return actNames[a] }
 // finished.
 func (k *Kernel) on(n *Node, a Act, r *objects.Request, call func() objects.Finished) {
 	k.before(n, a, r)
-	k.after(n, a, r, call())
+	// Nobody but the reads of one file sees that its text is made in between.
+	k.after(n, a, r, objects.Render(k.now, n.Object, call(), receipt))
 }
 
 func (k *Kernel) before(n *Node, a Act, r *objects.Request) {

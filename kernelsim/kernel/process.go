@@ -251,7 +251,7 @@ func (p *Process) newFile(n *Node, m Mode) *File {
 		mailbox.FileOf(f.Handle).Filter = m.Only
 	}
 	if m.ReadOp == objects.Receipt {
-		mailbox.FileOf(f.Handle).Receipts = receiptLine
+		mailbox.FileOf(f.Handle).Receipts = true
 	}
 	if m.Op == objects.Hold || m.ReadOp == objects.Lease {
 		f.owner = p
@@ -259,13 +259,18 @@ func (p *Process) newFile(n *Node, m Mode) *File {
 	return f
 }
 
-// receiptLine renders a receipt. The time is left out: it would make every state a new
+// receipt is the text of a receipt. The times are left out: they would make every state a new
 // one.
-func receiptLine(fate mailbox.Fate, by objects.Caller, _ objects.Time) []byte {
-	if fate == mailbox.Received {
-		return fmt.Appendf(nil, "%s %d %d\n", fate, by.Pid, by.Uid)
+func receipt(what any) []byte {
+	var lines []byte
+	for _, o := range what.([]mailbox.Outcome) {
+		if o.Fate == mailbox.Received {
+			lines = fmt.Appendf(lines, "%s %d %d\n", o.Fate, o.By.Pid, o.By.Uid)
+		} else {
+			lines = fmt.Appendf(lines, "%s - -\n", o.Fate)
+		}
 	}
-	return fmt.Appendf(nil, "%s - -\n", fate)
+	return lines
 }
 
 // close drops one use of f by p; the last one closes the handle.

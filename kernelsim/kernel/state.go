@@ -79,7 +79,7 @@ var past = map[field]bool{
 	{"Mailbox", "changed"}: true, {"Mailbox", "taken"}: true, {"Mailbox", "nextExpiry"}: true, {"Mailbox", "nextLeaseEnd"}: true,
 	{"Pipe", "changed"}: true, {"Pipe", "taken"}: true,
 	{"Segment", "changed"}: true, {"Segment", "taken"}: true,
-	{"Semaphore", "changed"}: true, {"Semaphore", "taken"}: true, {"Owner", "Since"}: true,
+	{"Semaphore", "changed"}: true, {"Semaphore", "taken"}: true, {"Owner", "Since"}: true, {"Outcome", "At"}: true,
 	{"Request", "Since"}: true,
 }
 

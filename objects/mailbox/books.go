@@ -91,7 +91,11 @@ func footprint(h *objects.Handle) int64 {
 			n = max(0, n-s.pinned.cost().Bytes-messageCost)
 		}
 	}
-	return max(0, n+int64(cap(s.receipt)+8*cap(s.entries))-HandleAllowance)
+	outcomes := cap(s.receipt)
+	if s.rendering != nil {
+		outcomes += cap(s.rendering.outcomes)
+	}
+	return max(0, n+int64(outcomeSize*outcomes+8*cap(s.entries))-HandleAllowance)
 }
 
 // book makes what is booked for h what it keeps.
@@ -181,7 +185,7 @@ func (b *Mailbox) relax(now objects.Time, done *objects.Finished) {
 func (b *Mailbox) abolish(h *objects.Handle) {
 	h.Drop()
 	if s := FileOf(h); s != nil {
-		s.receipt, s.inbox, s.entries = nil, nil, nil
+		s.receipt, s.rendering, s.inbox, s.entries = nil, nil, nil, nil
 	}
 	b.book(h)
 }

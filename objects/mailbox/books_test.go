@@ -123,12 +123,29 @@ func TestAReceiptKeepsNoMessage(t *testing.T) {
 	k := objecttest.NewBank(objects.Unbounded)
 	b := New(k)
 	h := &objects.Handle{Reads: true, Writes: true, ReadOp: objects.Receipt, WriteOp: objects.Send}
-	FileOf(h).Receipts = func(Fate, objects.Caller, objects.Time) []byte { return make([]byte, 5000) }
+	FileOf(h).Receipts = true
 	openFor(b, objecttest.Alice, h)
+	b.SetPolicy(0, "receivers", "broadcast")
+	const subscribers = 200
+	var subscribed []*objects.Handle
+	for range subscribers {
+		subscribed = append(subscribed, openFor(b, objecttest.Bob, &objects.Handle{Reads: true, ReadOp: objects.Receive}))
+	}
 	sendBy(b, h, "hello")
-	b.Submit(0, receive(reader(b)))
-	if c := k.Users[objecttest.Alice]; c.Kept < 5000-HandleAllowance || c.Bytes != 0 || FileOf(h).last == nil {
-		t.Errorf("%+v is booked for a receipt of 5000 bytes", c)
+	for _, s := range subscribed {
+		b.Submit(0, receive(s))
+	}
+	if c := k.Users[objecttest.Alice]; c.Kept < subscribers*outcomeSize-HandleAllowance || c.Bytes != 0 || FileOf(h).last == nil {
+		t.Errorf("%+v is booked for a receipt of %d lines", c, subscribers)
+	}
+	r := &objects.Request{Op: objects.Receipt, Handle: h, Size: 1}
+	done := b.Submit(0, r)
+	if err := k.Balances(b); err != nil {
+		t.Error(err)
+	}
+	objects.Render(0, b, done, func(any) []byte { return make([]byte, 5000) })
+	if c := k.Users[objecttest.Alice]; c.Kept < 5000-HandleAllowance {
+		t.Errorf("%+v is booked for the rest of a receipt of 5000 bytes", c)
 	}
 	if err := k.Balances(b); err != nil {
 		t.Error(err)

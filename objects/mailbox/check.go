@@ -50,7 +50,7 @@ func (b *Mailbox) Check() error {
 		return fmt.Errorf("the first of %d senders waits though its message is admitted", b.senders.Len())
 	case b.beginners.Len() > 0 && b.mayBegin(b.beginners.First()):
 		return fmt.Errorf("the first of %d senders waits though it may begin", b.beginners.Len())
-	case b.destroyed && n+int64(b.senders.Len()+b.beginners.Len()+b.receivers.Len()+b.peekers.Len()+b.awaiting.Len()) > 0:
+	case b.destroyed && n+int64(b.senders.Len()+b.beginners.Len()+b.receivers.Len()+b.peekers.Len()+b.awaiting.Len()+b.unrendered.Len()) > 0:
 		return fmt.Errorf("destroyed, but something is left")
 	}
 	for _, q := range []*objects.Queue{&b.receivers.Queue, &b.peekers.Queue} {
@@ -104,7 +104,7 @@ func (b *Mailbox) checkStates() error {
 func (b *Mailbox) checkHandles() error {
 	owed := make(map[*Message]int)
 	waiting := make(map[*objects.Handle]int)
-	for _, q := range []*objects.Queue{&b.senders, &b.beginners, &b.receivers.Queue, &b.peekers.Queue, &b.awaiting} {
+	for _, q := range []*objects.Queue{&b.senders, &b.beginners, &b.receivers.Queue, &b.peekers.Queue, &b.awaiting, &b.unrendered} {
 		for r := q.First(); r != nil; r = r.Next() {
 			waiting[r.Handle]++
 		}

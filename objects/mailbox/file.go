@@ -12,12 +12,12 @@ type File struct {
 	// Filter narrows what is sent and received through it; nil does not.
 	Filter *Selector
 
-	// Render makes what is read of a message, if it is not the message itself.
-	Render func(m *Message) []byte
+	// Envelopes has the driver render what is read of a message: see Envelope.
+	Envelopes bool
 
-	// Receipts makes lines of what became of each message that was sent through it; nil:
-	// none are wanted.
-	Receipts func(fate Fate, by objects.Caller, at objects.Time) []byte
+	// Receipts has the file tell what became of each message that was sent through it: see
+	// Outcome.
+	Receipts bool
 
 	opener uint32 // uid of the process that opened it
 	booked int64  // bytes kept, on the opener's books
@@ -28,10 +28,12 @@ type File struct {
 	// entries is the memory that inbox is in, from its start.
 	entries []*Message
 
-	last    *extra // of the message sent last, until its receipt is read
-	pending bool   // its receipt is not complete
-	receipt []byte // what there is of it
-	wish    *wish  // for the receipts of the messages that were sent
+	last    *extra    // of the message sent last, until its receipt is read
+	pending bool      // its receipt is not complete
+	receipt []Outcome // what there is of it
+	wish    *wish     // for the receipts of the messages that were sent
+
+	rendering *rendering // what the driver makes a text of; nil: nothing
 
 	leased *Message     // taken on lease
 	ends   objects.Time // when the lease does, 0 if it does not
@@ -77,10 +79,11 @@ func startReading(r *objects.Request, m *Message) {
 	unref(h)
 	f := FileOf(h)
 	f.memory = memory
-	if f.Render != nil {
-		m = &Message{Data: f.Render(m)}
-	}
 	of(r).shown = m
+	if f.Envelopes {
+		render(r, &rendering{message: m})
+		return
+	}
 	h.Start(r, m)
 }
 
@@ -105,13 +108,14 @@ func unref(h *objects.Handle) {
 
 // A request is what a mailbox keeps with a Request: Request.Own.
 type request struct {
-	message  *Message // what a parked send offers, what a finished receive took
-	shown    *Message // what of it the process sees, the message itself unless it is rendered
-	consumed bool     // a finished receive has taken message
-	framing  Framing  // that cuts rest: a change takes effect with the next write
-	begun    uint32   // the bytes of message that had been there before the send
-	rest     []byte   // of the Data of a send, behind message
-	units    int64    // the bytes of rest that are booked
+	message   *Message   // what a parked send offers, what a finished receive took
+	shown     *Message   // what of it the process sees, the message itself unless it is rendered
+	rendering *rendering // what the driver makes a text of for it
+	consumed  bool       // a finished receive has taken message
+	framing   Framing    // that cuts rest: a change takes effect with the next write
+	begun     uint32     // the bytes of message that had been there before the send
+	rest      []byte     // of the Data of a send, behind message
+	units     int64      // the bytes of rest that are booked
 
 	ticket uint64       // its number in the line that it is parked in; they rise
 	lane   *requestLane // in the index of that line, nil: in none

@@ -91,6 +91,7 @@ type Mailbox struct {
 	receivers    line
 	peekers      line
 	awaiting     objects.Queue // for receipts
+	unrendered   objects.Queue // for what the driver makes of another read
 
 	handles   []*objects.Handle // open, in the order of their opening
 	destroyed bool
@@ -315,11 +316,12 @@ func (b *Mailbox) Destroy(now objects.Time) objects.Finished {
 		}
 		b.abolish(h)
 		f := FileOf(h)
-		*f = File{Filter: f.Filter, Render: f.Render, opener: f.opener, memory: f.memory}
+		*f = File{Filter: f.Filter, Envelopes: f.Envelopes, opener: f.opener, memory: f.memory}
 	}
 	b.receivers.drain(&done, syscall.EIDRM)
 	b.peekers.drain(&done, syscall.EIDRM)
 	b.awaiting.Drain(&done, syscall.EIDRM)
+	b.unrendered.Drain(&done, syscall.EIDRM)
 	for _, q := range []*objects.Queue{&b.senders, &b.beginners} {
 		for s := q.First(); s != nil; s = q.First() {
 			if of(s).message != nil {
@@ -401,7 +403,7 @@ func (b *Mailbox) Stat() []objects.Counter { return counters.Stat(b) }
 // Waiters implements Object.
 func (b *Mailbox) Waiters() iter.Seq[*objects.Request] {
 	return func(yield func(*objects.Request) bool) {
-		for _, q := range []*objects.Queue{&b.senders, &b.beginners, &b.receivers.Queue, &b.peekers.Queue, &b.awaiting} {
+		for _, q := range []*objects.Queue{&b.senders, &b.beginners, &b.receivers.Queue, &b.peekers.Queue, &b.awaiting, &b.unrendered} {
 			for r := range q.All() {
 				if r.Handle != nil && !yield(r) {
 					return

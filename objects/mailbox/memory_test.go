@@ -1,7 +1,7 @@
 package mailbox
 
 import (
-	"strings"
+	"bytes"
 	"syscall"
 	"testing"
 
@@ -133,7 +133,7 @@ func (p *parcelTest) freedAre(n int, booked int64) {
 func (p *parcelTest) get(h *objects.Handle, op objects.Op, size int, offset int64) *objects.Request {
 	p.Helper()
 	r := &objects.Request{Op: op, Handle: h, Size: size, Offset: offset, Nonblock: true}
-	p.b.Submit(2, r)
+	objects.Render(2, p.b, p.b.Submit(2, r), func(what any) []byte { return bytes.ToUpper(what.(*Envelope).Data) })
 	p.check()
 	return r
 }
@@ -245,11 +245,7 @@ func TestMemoryOfAMessageIsFreedOnceWhicheverWayItGoes(t *testing.T) {
 		},
 		"rendered": func(p *parcelTest) {
 			h := reader(p.b)
-			FileOf(h).Render = func(m *Message) []byte {
-				b := make([]byte, m.Size())
-				m.ReadAt(b, 0)
-				return []byte(strings.ToUpper(string(b)))
-			}
+			FileOf(h).Envelopes = true
 			p.gets(h, objects.Receive, 9, 0, "HELLO")
 			p.get(h, objects.Receive, 9, 0)
 		},

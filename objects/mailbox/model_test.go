@@ -480,13 +480,13 @@ func newComparison(t testing.TB) *comparison {
 	} {
 		c.add(&objects.Handle{Reads: true, Writes: e.want != "from", EOF: true, Own: &File{Filter: &e.only}}, e.label)
 	}
-	c.add(&objects.Handle{Reads: true, Writes: true, Seekable: true, EOF: true, Own: &File{Render: framed}}, label{})
+	c.add(&objects.Handle{Reads: true, Writes: true, Seekable: true, EOF: true, Own: &File{Envelopes: true}}, label{})
 	c.modelHandles[len(c.handles)-1].framed = true
 	return c
 }
 
 // framed is a rendering of messages.
-func framed(m *Message) []byte { return []byte("<" + string(m.Data) + ">") }
+func framed(what any) []byte { return []byte("<" + string(what.(*Envelope).Data) + ">") }
 
 func (c *comparison) add(h *objects.Handle, only label) {
 	c.handles = append(c.handles, h)
@@ -547,6 +547,7 @@ func (c *comparison) compare(done objects.Finished) {
 	}
 	c.model.done = nil
 	c.last = nil
+	done = objects.Render(c.now, c.real, done, framed)
 	for r := done.Next(); r != nil; r = done.Next() {
 		m := c.requests[r]
 		if r.Parked() {
@@ -751,10 +752,10 @@ func (c *comparison) step(choose func(n int) int) {
 		if choose(2) == 0 {
 			c.setPolicy("max_message", pick("1", "4", "80", "max"))
 		} else if !slices.ContainsFunc(c.outstanding, func(r *objects.Request) bool { return r.Handle == c.handles[h] }) {
-			flags, only, render := *c.modelHandles[h], FileOf(c.handles[h]).Filter, FileOf(c.handles[h]).Render
+			flags, only, envelopes := *c.modelHandles[h], FileOf(c.handles[h]).Filter, FileOf(c.handles[h]).Envelopes
 			c.submit(objects.Close, h, false, "", 0, 0)
 			c.handles[h].Reads, c.handles[h].Writes, c.handles[h].EOF, c.handles[h].Seekable = flags.reads, flags.writes, flags.eof, flags.seekable
-			FileOf(c.handles[h]).Filter, FileOf(c.handles[h]).Render = only, render
+			FileOf(c.handles[h]).Filter, FileOf(c.handles[h]).Envelopes = only, envelopes
 			*c.modelHandles[h] = modelHandle{reads: flags.reads, writes: flags.writes, eof: flags.eof, seekable: flags.seekable, only: flags.only, framed: flags.framed}
 			c.real.Submit(c.now, &objects.Request{Op: objects.Open, Handle: c.handles[h]})
 		}

@@ -38,7 +38,7 @@ func (b *Mailbox) expectReceipt(m *Message) {
 // addToReceipt adds to the receipt of m what has become of it, and by whose doing.
 func (b *Mailbox) addToReceipt(now objects.Time, m *Message, fate Fate, by objects.Caller, done *objects.Finished) {
 	if h := m.wants(); h != nil && FileOf(h).last == m.extra && FileOf(h).pending {
-		FileOf(h).receipt = append(FileOf(h).receipt, FileOf(h).Receipts(fate, by, now)...)
+		FileOf(h).receipt = append(FileOf(h).receipt, Outcome{Fate: fate, By: by, At: now})
 		b.book(h)
 		b.completeReceipt(m, done)
 	}
@@ -76,6 +76,8 @@ func (b *Mailbox) resetReceipt(m *Message) {
 // through its handle. After that, or if nothing was sent, comes the end of file.
 func (b *Mailbox) receiptFor(now objects.Time, r *objects.Request) objects.Finished {
 	switch h := r.Handle; {
+	case b.waitForText(now, r):
+		return objects.Finished{}
 	case b.resume(r):
 	case !FileOf(h).pending:
 		b.tell(r)
@@ -91,12 +93,13 @@ func (b *Mailbox) receiptFor(now objects.Time, r *objects.Request) objects.Finis
 // tell answers r with the receipt that its handle has.
 func (b *Mailbox) tell(r *objects.Request) {
 	h := r.Handle
-	s := FileOf(h)
-	if s.receipt == nil {
+	f := FileOf(h)
+	if f.receipt == nil {
 		r.Data = nil
 		return
 	}
-	startReading(r, &Message{Data: s.receipt})
-	s.last, s.receipt = nil, nil
+	unref(h)
+	render(r, &rendering{outcomes: f.receipt})
+	f.last, f.receipt = nil, nil
 	b.book(h)
 }

@@ -12,7 +12,8 @@ func (b *Mailbox) copyTo(r *objects.Request, m *Message) {
 	h := r.Handle
 	startReading(r, m)
 	if errno := b.charge(h); errno != 0 {
-		r.Data, r.Errno = nil, errno
+		r.Data, r.Unrendered, r.Errno = nil, nil, errno
+		FileOf(h).rendering = nil
 		h.Unread()
 	}
 	b.book(h)
@@ -42,6 +43,9 @@ func (b *Mailbox) fill(now objects.Time, r *objects.Request, m *Message) {
 // answer finishes the receive r, which has its bytes.
 func (b *Mailbox) answer(r *objects.Request, done *objects.Finished) {
 	done.Add(r)
+	if FileOf(r.Handle).rendering != nil {
+		return // it finishes again: see Rendered
+	}
 	// Others may be parked on the same handle: what is left of its message is
 	// theirs before any other message is.
 	for p := b.receivers.First(); p != nil && r.Handle.Waiting() > 0 && (r.Handle.Left() || r.Op == objects.Lease); {
@@ -70,6 +74,9 @@ func (b *Mailbox) resume(r *objects.Request) bool {
 }
 
 func (b *Mailbox) receive(now objects.Time, r *objects.Request) objects.Finished {
+	if b.waitForText(now, r) {
+		return objects.Finished{}
+	}
 	if b.resume(r) {
 		return objects.One(r)
 	}
@@ -104,6 +111,9 @@ func (b *Mailbox) receive(now objects.Time, r *objects.Request) objects.Finished
 }
 
 func (b *Mailbox) peek(now objects.Time, r *objects.Request) objects.Finished {
+	if b.waitForText(now, r) {
+		return objects.Finished{}
+	}
 	if b.resume(r) {
 		return objects.One(r)
 	}

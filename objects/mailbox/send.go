@@ -12,7 +12,7 @@ func compose(r *objects.Request, data []byte) *Message {
 	if only := FileOf(r.Handle).Filter; only != nil {
 		only.label(m)
 	}
-	if s := FileOf(r.Handle); s.Receipts != nil {
+	if s := FileOf(r.Handle); s.Receipts {
 		if s.wish == nil {
 			s.wish = &wish{r.Handle}
 		}
