@@ -84,17 +84,28 @@ func (f *FS) shapeOf(o *object) (i inode, shape string) {
 
 // summary returns what o holds, how many requests wait, and its policies as NAME=VALUE.
 func (o *object) summary(shape string) (held objects.Held, waiting int, policies []byte) {
+	var names []string
+	if shape == "flat" || shape == "directory" {
+		names = objects.KindNamed(o.kind.p.kind).PolicyNames()
+	}
+	held, waiting, values := o.values(names)
+	for i, name := range names {
+		policies = fmt.Appendf(policies, " %s=%s", name, escapeSpace(values[i]))
+	}
+	return held, waiting, policies
+}
+
+// values returns what o holds, how many requests wait, and the values of its policies of those names.
+func (o *object) values(names []string) (held objects.Held, waiting int, values []string) {
 	o.lock()
 	defer o.mu.Unlock()
 	for range o.impl.Waiters() {
 		waiting++
 	}
-	if shape == "flat" || shape == "directory" {
-		for _, name := range objects.KindNamed(o.kind.p.kind).Policies {
-			policies = fmt.Appendf(policies, " %s=%s", name, escapeSpace(o.impl.Policy(name)))
-		}
+	for _, name := range names {
+		values = append(values, o.impl.Policy(name))
 	}
-	return o.impl.Held(), waiting, policies
+	return o.impl.Held(), waiting, values
 }
 
 // waiterLines gives a line for each request that waits anywhere: the object's

@@ -66,7 +66,7 @@ func presentations() []*presentation {
 	var l []*presentation
 	for _, p := range registered {
 		var policies []fileSpec
-		for _, name := range objects.KindNamed(p.kind).Policies {
+		for _, name := range objects.KindNamed(p.kind).PolicyNames() {
 			policies = append(policies, policyFile(&p, name))
 		}
 		p.files = slices.Concat(p.files, policies, []fileSpec{

@@ -16,7 +16,7 @@ func init() {
 	objects.Register(objects.Kind{
 		Name:     "tally",
 		New:      func(objects.Ledger) objects.Object { return &tally{max: 100} },
-		Policies: []string{"max"},
+		Policies: []objects.PolicyKind{{Name: "max", Help: "What the sum is at most."}},
 		Ops:      []objects.Op{objects.Open, objects.Post, objects.Wait, objects.Close},
 		Counters: []objects.CounterKind{{Name: "sum", Gauge: true, Help: "The sum."}, {Name: "additions", Help: "How often something was added."}},
 		Level:    objects.Level{Unit: "points", Value: "sum", Full: "max"},

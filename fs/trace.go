@@ -62,7 +62,7 @@ func TracedOperations() []string {
 		for _, op := range k.Ops {
 			words = append(words, op.String())
 		}
-		for _, policy := range k.Policies {
+		for _, policy := range k.PolicyNames() {
 			words = append(words, "set-"+policy)
 		}
 	}

@@ -16,8 +16,8 @@ type Kind struct {
 	// l.
 	New func(l Ledger) Object
 
-	// Policies names the kind's policies in the order in which they are shown.
-	Policies []string
+	// Policies are the kind's policies in the order in which they are shown.
+	Policies []PolicyKind
 
 	// Ops are the operations that the kind understands.
 	Ops []Op
@@ -66,8 +66,22 @@ func (c Counters[T]) Stat(o T) []Counter {
 // cannot be full.
 type Level struct {
 	Unit  string // "messages" or "bytes", of which Held tells, or another word
-	Value string // the policy that is the level, if Unit is another word
+	Value string // the policy that is the level, "" if none is
 	Full  string // the policy that bounds it, "" if none does
+}
+
+// HasPolicy reports whether k has a policy of that name.
+func (k Kind) HasPolicy(name string) bool {
+	return slices.ContainsFunc(k.Policies, func(p PolicyKind) bool { return p.Name == name })
+}
+
+// PolicyNames are the names of k's policies, in their order.
+func (k Kind) PolicyNames() []string {
+	var names []string
+	for _, p := range k.Policies {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 // declared makes sure that Stat and Counters agree: what shows counters goes by their order.

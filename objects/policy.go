@@ -63,33 +63,85 @@ var overflowNames = []string{Block: "block", Fail: "fail", DropOldest: "drop-old
 // String is the policy's word.
 func (o Overflow) String() string { return overflowNames[o] }
 
-// ParseOverflow reads the policy's word.
-func ParseOverflow(s string) (Overflow, bool) { return Choice[Overflow](overflowNames, s) }
+// Overflows are the values of a policy that is an Overflow.
+var Overflows = Words[Overflow](overflowNames)
 
-// A Policy is one that objects of type T have.
+// Values are what a policy of type V may be.
+type Values[V any] struct {
+	// Forms are the words that can be written; those in capitals stand for others: N for a
+	// number, SPAN for a span of time.
+	Forms []string
+
+	Parse  func(s string) (V, bool)
+	Format func(v V) string // in a form that Parse reads
+}
+
+// Amounts, Bytes and Spans are the values that most policies have.
+var (
+	Amounts = Values[int64]{[]string{"N", "zero", "max", "unbounded"}, ParseAmount, FormatAmount}
+	Bytes   = Values[int64]{[]string{"N", "NK", "NM", "NG", "NT", "zero", "max", "unbounded"}, ParseBytes, FormatAmount}
+	Spans   = Values[Time]{[]string{"SPAN", "max"}, ParseSpan, FormatSpan}
+)
+
+// Words are the values of a policy that is one of a few words, of which V is the index.
+func Words[V ~uint8](words []string) Values[V] {
+	return Values[V]{
+		Forms: words,
+		Parse: func(s string) (V, bool) {
+			i := slices.Index(words, s)
+			return V(i), i >= 0
+		},
+		Format: func(v V) string { return words[v] },
+	}
+}
+
+// A Policy is one that objects of type T have: a row of their table.
 type Policy[T any] struct {
-	Name string
-	Show func(o T) string
-	Set  func(o T, now Time, value string) syscall.Errno // EINVAL: a bad value; nothing changes
+	PolicyKind
+	show func(o T) string
+	set  func(o T, now Time, value string) syscall.Errno
+}
+
+// A PolicyKind is what there is to know of a policy without an object.
+type PolicyKind struct {
+	Name  string
+	Help  string   // a sentence
+	Forms []string // of its values: see Values
+}
+
+// Row is the policy of that name. set gives it a value that it may have. EINVAL: this object does not take
+// it; nothing has changed.
+func Row[T, V any](name, help string, values Values[V], show func(o T) V, set func(o T, now Time, v V) syscall.Errno) Policy[T] {
+	return Policy[T]{
+		PolicyKind{name, help, values.Forms},
+		func(o T) string { return values.Format(show(o)) },
+		func(o T, now Time, value string) syscall.Errno {
+			v, ok := values.Parse(value)
+			if !ok {
+				return syscall.EINVAL
+			}
+			return set(o, now, v)
+		},
+	}
 }
 
 // Policies are those of a kind, in the order in which they are shown.
 type Policies[T any] []Policy[T]
 
-// Names are their names, in that order.
-func (p Policies[T]) Names() []string {
-	var names []string
+// Kinds is what Kind.Policies is to be.
+func (p Policies[T]) Kinds() []PolicyKind {
+	var kinds []PolicyKind
 	for i := range p {
-		names = append(names, p[i].Name)
+		kinds = append(kinds, p[i].PolicyKind)
 	}
-	return names
+	return kinds
 }
 
 // Show is what Object.Policy returns.
 func (p Policies[T]) Show(o T, name string) string {
 	for i := range p {
 		if p[i].Name == name {
-			return p[i].Show(o)
+			return p[i].show(o)
 		}
 	}
 	panic("objects: no policy " + name)
@@ -99,22 +151,8 @@ func (p Policies[T]) Show(o T, name string) string {
 func (p Policies[T]) Set(o T, now Time, name, value string) syscall.Errno {
 	for i := range p {
 		if p[i].Name == name {
-			return p[i].Set(o, now, value)
+			return p[i].set(o, now, value)
 		}
 	}
 	return syscall.EINVAL
-}
-
-// Valid is the errno of Set for a value that was understood, or not.
-func Valid(ok bool) syscall.Errno {
-	if ok {
-		return 0
-	}
-	return syscall.EINVAL
-}
-
-// Choice reads the value of a policy that is one of a few words; T is the word's index.
-func Choice[T ~uint8](words []string, value string) (T, bool) {
-	i := slices.Index(words, value)
-	return T(i), i >= 0
 }

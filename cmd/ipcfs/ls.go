@@ -213,10 +213,8 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f%c", v, units[unit])
 }
 
-// shownByFill are the policies that the level shows.
-var shownByFill = map[string]bool{"size": true, "value": true}
-
-// unusual lists the policies that a new object of the kind has otherwise.
+// unusual lists the policies that a new object of the kind has otherwise, but for the one that the
+// level shows.
 func (o *listed) unusual() string {
 	if len(o.Policies) == 0 {
 		return "-"
@@ -224,8 +222,8 @@ func (o *listed) unusual() string {
 	kind := objects.KindNamed(o.Kind)
 	fresh := kind.New(objects.Unlimited)
 	var words []string
-	for _, name := range kind.Policies {
-		if value, ok := o.Policies[name]; ok && !shownByFill[name] && value != fresh.Policy(name) {
+	for _, name := range kind.PolicyNames() {
+		if value, ok := o.Policies[name]; ok && name != kind.Level.Value && value != fresh.Policy(name) {
 			words = append(words, name+"="+strings.ReplaceAll(value, " ", "+"))
 		}
 	}

@@ -175,7 +175,7 @@ func (c *Setting) Name() string { return "set " + c.Node.Name + " " + c.Policy +
 // Do implements Call.
 func (c *Setting) Do(p *Process) {
 	k, n := p.kernel, c.Node
-	if n.gone || !slices.Contains(n.Kind.Policies, c.Policy) {
+	if n.gone || !n.Kind.HasPolicy(c.Policy) {
 		p.errno = syscall.ENOENT
 		return
 	}

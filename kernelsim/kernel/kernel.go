@@ -175,7 +175,7 @@ func (k *Kernel) Create(name string, kind objects.Kind, policies ...string) (*No
 		n.Object = k.Wrap(kind, n.Object)
 	}
 	for i := 0; i < len(policies); i += 2 {
-		if !slices.Contains(kind.Policies, policies[i]) {
+		if !kind.HasPolicy(policies[i]) {
 			return nil, fmt.Errorf("a %s has no %s", kind.Name, policies[i])
 		}
 		if _, errno := n.Object.SetPolicy(k.now, policies[i], policies[i+1]); errno != 0 {

@@ -100,7 +100,7 @@ var (
 
 // limits reports whether a policy of n that is max unless it is set decides anything.
 func (n *Node) limits(policy string) bool {
-	return slices.Contains(n.Kind.Policies, policy) && (slices.Contains(n.Settings, policy) || n.Object.Policy(policy) != "max")
+	return n.Kind.HasPolicy(policy) && (slices.Contains(n.Settings, policy) || n.Object.Policy(policy) != "max")
 }
 
 // A walk adds whole structures to a hash. Pointers count as the place where what

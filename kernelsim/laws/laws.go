@@ -108,7 +108,7 @@ func (m *monitor) Before(a kernel.Act, r *objects.Request) {
 
 func (m *monitor) readPolicies() []string {
 	var values []string
-	for _, name := range m.node.Kind.Policies {
+	for _, name := range m.node.Kind.PolicyNames() {
 		values = append(values, m.node.Object.Policy(name))
 	}
 	return values

@@ -79,7 +79,7 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 	w := workload{kind: kind, seed: seed, labelled: seed%4 != 1, answered: seed%4 != 1}
 	var kindWords []string
 	accepted := map[string][]string{}
-	for _, name := range kind.Policies {
+	for _, name := range kind.PolicyNames() {
 		for _, word := range words {
 			if _, errno := kind.New(objects.Unlimited).SetPolicy(0, name, word); errno == 0 {
 				accepted[name] = append(accepted[name], word)
@@ -140,7 +140,7 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 			case k < 12:
 				o.op = objects.Close
 			}
-			if w.labelled && labelling.IntN(12) == 0 && slices.Contains(kind.Policies, "order") {
+			if w.labelled && labelling.IntN(12) == 0 && kind.HasPolicy("order") {
 				o.policy = [2]string{"order", []string{"fifo", "priority"}[labelling.IntN(2)]}
 			}
 			program = append(program, o)

@@ -17,7 +17,7 @@ func init() {
 	objects.Register(objects.Kind{
 		Name:     "tally",
 		New:      func(objects.Ledger) objects.Object { return &tally{capacity: 100} },
-		Policies: []string{"capacity"},
+		Policies: []objects.PolicyKind{{Name: "capacity"}},
 		Ops:      []objects.Op{objects.Open, objects.Post, objects.Wait, objects.Close},
 		Counters: []objects.CounterKind{{Name: "sum", Gauge: true, Help: "The sum."}, {Name: "open_files", Gauge: true, Help: "Open files."}},
 	})

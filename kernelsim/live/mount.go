@@ -310,7 +310,7 @@ func (m *mount) Pending() (bool, error) {
 			counter, policy string
 			anyway          bool
 		}{{"messages", "ttl", false}, {"leased", "lease_time", m.extends}} {
-			if !slices.Contains(d.Kind.Policies, end.policy) {
+			if !d.Kind.HasPolicy(end.policy) {
 				continue
 			}
 			span, err := m.lines(object, end.policy)

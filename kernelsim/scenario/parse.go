@@ -289,8 +289,8 @@ func (p *parser) objectDecl(t token) {
 // policy reads NAME=VALUE. A value ends at a blank.
 func (p *parser) policy(k objects.Kind) (name, v string) {
 	n := p.name("a policy")
-	if !slices.Contains(k.Policies, n.text) {
-		p.fail(n.column, "a %s has no %s: its policies are %s", k.Name, n.text, strings.Join(k.Policies, ", "))
+	if !k.HasPolicy(n.text) {
+		p.fail(n.column, "a %s has no %s: its policies are %s", k.Name, n.text, strings.Join(k.PolicyNames(), ", "))
 	}
 	p.expect("=")
 	t := p.peek()
@@ -668,7 +668,7 @@ func (p *parser) call(e *expression, t token) {
 		if i < 0 {
 			p.fail(n.column, "unknown object %s", n)
 		}
-		if t.text == "value" && !slices.Contains(p.s.objects[i].kind.Policies, "value") {
+		if t.text == "value" && !p.s.objects[i].kind.HasPolicy("value") {
 			p.fail(n.column, "a %s has no value", p.s.objects[i].kind.Name)
 		}
 		e.n = int64(i)

@@ -199,7 +199,7 @@ func (l *Timeline) note(k *kernel.Kernel) {
 	for _, n := range k.Nodes() {
 		held := n.Object.Held()
 		s := ObjectState{Name: n.Name, Kind: n.Kind.Name, Messages: held.Messages, Bytes: held.Bytes}
-		if slices.Contains(n.Kind.Policies, "value") {
+		if n.Kind.HasPolicy("value") {
 			v := n.Amount("value")
 			s.Value = &v
 		}

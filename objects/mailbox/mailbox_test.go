@@ -77,7 +77,7 @@ func TestLoweringTheCapacityDropsNothing(t *testing.T) {
 
 func TestBadPolicyValueChangesNothing(t *testing.T) {
 	b := mailbox(t)
-	for _, name := range append(objects.KindNamed("mailbox").Policies, "colour") {
+	for _, name := range append(objects.KindNamed("mailbox").PolicyNames(), "colour") {
 		for _, value := range []string{"", "-1", "many", "1.5", "block!", "99999999999999999999"} {
 			if name == "dead_letters" {
 				continue // a name

@@ -678,11 +678,11 @@ func (c *comparison) setPolicy(name, value string) {
 	case "max_message":
 		c.model.maxMessage = min(n, MaxMessage)
 	case "overflow":
-		c.model.overflow, _ = objects.ParseOverflow(value)
+		c.model.overflow, _ = objects.Overflows.Parse(value)
 	case "ttl":
 		c.model.ttl, _ = objects.ParseSpan(value)
 	case "order":
-		o, _ := parseOrder(value)
+		o, _ := orders.Parse(value)
 		if o == FIFO && c.model.order != o {
 			slices.SortStableFunc(c.model.held, func(a, b *modelMessage) int { return a.seq - b.seq })
 		}

@@ -9,120 +9,109 @@ import (
 // mailboxPolicies are the policies of a mailbox. Lowering a capacity drops nothing: the
 // mailbox takes no more until it has drained below it.
 var mailboxPolicies = objects.Policies[*Mailbox]{
-	{Name: "capacity",
-		Show: func(b *Mailbox) string { return objects.FormatAmount(b.capacity) },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			n, ok := objects.ParseAmount(value)
-			if ok {
-				b.capacity = n
-			}
-			return objects.Valid(ok)
-		}},
-	{Name: "capacity_bytes",
-		Show: func(b *Mailbox) string { return objects.FormatAmount(b.capacityBytes) },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			n, ok := objects.ParseBytes(value)
-			if ok {
-				b.capacityBytes = n
-			}
-			return objects.Valid(ok)
-		}},
-	{Name: "max_message",
-		Show: func(b *Mailbox) string { return objects.FormatAmount(b.maxMessage) },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			n, ok := objects.ParseBytes(value)
-			if b.framing == ByWrite {
-				if ok && n == objects.Unbounded {
-					n = MaxMessage
-				}
-				ok = ok && n <= MaxMessage
-			}
-			if ok = ok && n >= 1 && (n == objects.Unbounded || n <= max(MaxMessage, b.capacityBytes)); ok {
-				b.maxMessage = n
-			}
-			return objects.Valid(ok)
-		}},
-	{Name: "overflow",
-		Show: func(b *Mailbox) string { return b.overflow.String() },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			o, ok := objects.ParseOverflow(value)
-			if ok {
-				b.overflow = o
-			}
-			return objects.Valid(ok)
-		}},
-	{Name: "order",
-		Show: func(b *Mailbox) string { return b.order.String() },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			o, ok := parseOrder(value)
-			if ok && o != b.order {
+	objects.Row("capacity", "How many messages are held at most.", objects.Amounts,
+		func(b *Mailbox) int64 { return b.capacity },
+		func(b *Mailbox, _ objects.Time, n int64) syscall.Errno {
+			b.capacity = n
+			return 0
+		}),
+	objects.Row("capacity_bytes", "How many bytes are held at most.", objects.Bytes,
+		func(b *Mailbox) int64 { return b.capacityBytes },
+		func(b *Mailbox, _ objects.Time, n int64) syscall.Errno {
+			b.capacityBytes = n
+			return 0
+		}),
+	objects.Row("max_message", "The longest message in bytes.", objects.Bytes,
+		func(b *Mailbox) int64 { return b.maxMessage },
+		(*Mailbox).setMaxMessage),
+	objects.Row("overflow", "What a send to a full mailbox does.", objects.Overflows,
+		func(b *Mailbox) objects.Overflow { return b.overflow },
+		func(b *Mailbox, _ objects.Time, o objects.Overflow) syscall.Errno {
+			b.overflow = o
+			return 0
+		}),
+	objects.Row("order", "Which message is next.", orders,
+		func(b *Mailbox) Order { return b.order },
+		func(b *Mailbox, _ objects.Time, o Order) syscall.Errno {
+			if o != b.order {
 				b.order = o
 				b.reorder()
 			}
-			return objects.Valid(ok)
-		}},
-	{Name: "receivers",
-		Show: func(b *Mailbox) string { return b.receiving.String() },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			r, ok := objects.Choice[Receivers](receiversNames, value)
-			switch {
-			case !ok:
-				return syscall.EINVAL
-			case r == Broadcast && b.leaseHolders() > 0:
+			return 0
+		}),
+	objects.Row("receivers", "Who receives.", objects.Words[Receivers](receiversNames),
+		func(b *Mailbox) Receivers { return b.receiving },
+		func(b *Mailbox, _ objects.Time, r Receivers) syscall.Errno {
+			if r == Broadcast && b.leaseHolders() > 0 {
 				return syscall.EBUSY
 			}
 			b.receiving = r
 			return 0
-		}},
-	{Name: "framing",
-		Show: func(b *Mailbox) string { return b.framing.String() },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			f, ok := objects.Choice[Framing](framingNames, value)
-			if ok {
-				b.framing = f
-			}
-			return objects.Valid(ok)
-		}},
-	{Name: "ttl",
-		Show: func(b *Mailbox) string { return objects.FormatSpan(b.ttl) },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			span, ok := objects.ParseSpan(value)
-			if ok {
-				b.ttl = span
-				b.nextExpiry = 0
-				if span != objects.Unbounded {
-					b.held.age()
-					if oldest, any := b.held.ages.first(); any {
-						b.noteExpiry(oldest.what)
-					}
+		}),
+	objects.Row("framing", "What is one message.", objects.Words[Framing](framingNames),
+		func(b *Mailbox) Framing { return b.framing },
+		func(b *Mailbox, _ objects.Time, f Framing) syscall.Errno {
+			b.framing = f
+			return 0
+		}),
+	objects.Row("ttl", "The span of time that a message is held, counted from its sending.", objects.Spans,
+		func(b *Mailbox) objects.Time { return b.ttl },
+		func(b *Mailbox, _ objects.Time, span objects.Time) syscall.Errno {
+			b.ttl = span
+			b.nextExpiry = 0
+			if span != objects.Unbounded {
+				b.held.age()
+				if oldest, any := b.held.ages.first(); any {
+					b.noteExpiry(oldest.what)
 				}
 			}
-			return objects.Valid(ok)
-		}},
-	{Name: "lease_time",
-		Show: func(b *Mailbox) string { return objects.FormatSpan(b.leaseTime) },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			span, ok := objects.ParseSpan(value)
-			if ok {
-				b.leaseTime = span
-			}
-			return objects.Valid(ok)
-		}},
-	{Name: "max_deliveries",
-		Show: func(b *Mailbox) string { return objects.FormatAmount(b.maxDeliveries) },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			n, ok := objects.ParseAmount(value)
-			if ok = ok && n >= 1; ok {
-				b.maxDeliveries = n
-			}
-			return objects.Valid(ok)
-		}},
-	{Name: "dead_letters",
-		Show: func(b *Mailbox) string { return b.deadLetters },
-		Set: func(b *Mailbox, _ objects.Time, value string) syscall.Errno {
-			b.deadLetters = value // what can be a name is the driver's to say
 			return 0
-		}},
+		}),
+	objects.Row("lease_time", "The span of time that a lease lasts.", objects.Spans,
+		func(b *Mailbox) objects.Time { return b.leaseTime },
+		func(b *Mailbox, _ objects.Time, span objects.Time) syscall.Errno {
+			b.leaseTime = span
+			return 0
+		}),
+	objects.Row("max_deliveries", "After so many leases a message that returns goes to dead_letters.", objects.Amounts,
+		func(b *Mailbox) int64 { return b.maxDeliveries },
+		func(b *Mailbox, _ objects.Time, n int64) syscall.Errno {
+			if n < 1 {
+				return syscall.EINVAL
+			}
+			b.maxDeliveries = n
+			return 0
+		}),
+	objects.Row("dead_letters", "The name of another mailbox, to which whoever sets it must be allowed to send.", names,
+		func(b *Mailbox) string { return b.deadLetters },
+		func(b *Mailbox, _ objects.Time, name string) syscall.Errno {
+			b.deadLetters = name
+			return 0
+		}),
+}
+
+// names are those of mailboxes, and nothing. What can be a name is the driver's to say.
+var names = objects.Values[string]{
+	Forms:  []string{"NAME"},
+	Parse:  func(s string) (string, bool) { return s, true },
+	Format: func(s string) string { return s },
+}
+
+// setMaxMessage sets the longest message. EINVAL: one write(2) does not carry it, or it is longer than
+// what the mailbox holds.
+func (b *Mailbox) setMaxMessage(_ objects.Time, n int64) syscall.Errno {
+	most := max(MaxMessage, b.capacityBytes)
+	if b.framing == ByWrite {
+		if n == objects.Unbounded {
+			n = MaxMessage
+		}
+		most = MaxMessage
+	}
+	if n < 1 || n != objects.Unbounded && n > most {
+		return syscall.EINVAL
+	}
+	b.maxMessage = n
+	return 0
 }
 
 // Policy implements Object.

@@ -73,13 +73,13 @@ func TestBytesTakeBinarySuffixes(t *testing.T) {
 
 func TestEveryOverflowHasItsWord(t *testing.T) {
 	for o := objects.Block; o <= objects.DropNewest; o++ {
-		if got, ok := objects.ParseOverflow(o.String()); !ok || got != o {
-			t.Errorf("ParseOverflow(%q) = %v, %v; want %v", o.String(), got, ok, o)
+		if got, ok := objects.Overflows.Parse(o.String()); !ok || got != o {
+			t.Errorf("Overflows.Parse(%q) = %v, %v; want %v", o.String(), got, ok, o)
 		}
 	}
 	for _, bad := range []string{"", "Block", "drop", "drop_oldest", "block "} {
-		if got, ok := objects.ParseOverflow(bad); ok {
-			t.Errorf("ParseOverflow(%q) = %v; want an error", bad, got)
+		if got, ok := objects.Overflows.Parse(bad); ok {
+			t.Errorf("Overflows.Parse(%q) = %v; want an error", bad, got)
 		}
 	}
 }

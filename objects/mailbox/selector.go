@@ -71,7 +71,8 @@ var orderNames = []string{FIFO: "fifo", ByPriorities: "priority"}
 // String is the policy's word.
 func (o Order) String() string { return orderNames[o] }
 
-func parseOrder(s string) (Order, bool) { return objects.Choice[Order](orderNames, s) }
+// orders are the values of the policy.
+var orders = objects.Words[Order](orderNames)
 
 // outOfBand is the rank of urgent messages, above every priority.
 const outOfBand = Priorities

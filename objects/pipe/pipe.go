@@ -28,7 +28,7 @@ func init() {
 	objects.Register(objects.Kind{
 		Name:     "pipe",
 		New:      func(l objects.Ledger) objects.Object { return New(l) },
-		Policies: pipePolicies.Names(),
+		Policies: pipePolicies.Kinds(),
 		Ops:      []objects.Op{objects.Open, objects.Connect, objects.Write, objects.Read, objects.Send, objects.Receive, objects.Hangup, objects.Flush, objects.Close},
 		Counters: counters.Kinds(),
 		Level:    objects.Level{Unit: "bytes", Full: "capacity"},
@@ -830,33 +830,24 @@ func (p *Pipe) writable() bool {
 
 // pipePolicies are the policies of a pipe. Lowering the capacity drops nothing.
 var pipePolicies = objects.Policies[*Pipe]{
-	{Name: "capacity",
-		Show: func(p *Pipe) string { return objects.FormatAmount(p.capacity) },
-		Set: func(p *Pipe, _ objects.Time, value string) syscall.Errno {
-			n, ok := objects.ParseBytes(value)
-			if ok {
-				p.capacity = n
-			}
-			return objects.Valid(ok)
-		}},
-	{Name: "overflow",
-		Show: func(p *Pipe) string { return p.overflow.String() },
-		Set: func(p *Pipe, _ objects.Time, value string) syscall.Errno {
-			o, ok := objects.ParseOverflow(value)
-			if ok {
-				p.overflow = o
-			}
-			return objects.Valid(ok)
-		}},
-	{Name: "lifetime",
-		Show: func(p *Pipe) string { return p.lifetime.String() },
-		Set: func(p *Pipe, _ objects.Time, value string) syscall.Errno {
-			l, ok := objects.Choice[Lifetime](lifetimeNames, value)
-			if ok {
-				p.lifetime = l
-			}
-			return objects.Valid(ok)
-		}},
+	objects.Row("capacity", "How many bytes are held at most.", objects.Bytes,
+		func(p *Pipe) int64 { return p.capacity },
+		func(p *Pipe, _ objects.Time, n int64) syscall.Errno {
+			p.capacity = n
+			return 0
+		}),
+	objects.Row("overflow", "What a write to a full pipe does.", objects.Overflows,
+		func(p *Pipe) objects.Overflow { return p.overflow },
+		func(p *Pipe, _ objects.Time, o objects.Overflow) syscall.Errno {
+			p.overflow = o
+			return 0
+		}),
+	objects.Row("lifetime", "How long the bytes live, and who waits for whom.", objects.Words[Lifetime](lifetimeNames),
+		func(p *Pipe) Lifetime { return p.lifetime },
+		func(p *Pipe, _ objects.Time, l Lifetime) syscall.Errno {
+			p.lifetime = l
+			return 0
+		}),
 }
 
 // Policy implements Object.

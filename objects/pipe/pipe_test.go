@@ -469,7 +469,7 @@ func TestPipeRemovable(t *testing.T) {
 
 func TestBadPipePolicyChangesNothing(t *testing.T) {
 	p := pipeOf(t)
-	for _, name := range append(objects.KindNamed("pipe").Policies, "colour") {
+	for _, name := range append(objects.KindNamed("pipe").PolicyNames(), "colour") {
 		for _, value := range []string{"", "-1", "many", "sessions"} {
 			if done, errno := p.SetPolicy(0, name, value); errno != syscall.EINVAL || !done.Empty() {
 				t.Errorf("set %s %q = %v; want EINVAL", name, value, errno)

@@ -21,10 +21,10 @@ func init() {
 	objects.Register(objects.Kind{
 		Name:     "segment",
 		New:      func(l objects.Ledger) objects.Object { return New(l, new(Bytes), 0) },
-		Policies: segmentPolicies.Names(),
+		Policies: segmentPolicies.Kinds(),
 		Ops:      []objects.Op{objects.Open, objects.ReadAt, objects.WriteAt, objects.Resize, objects.Allocate, objects.Reserve, objects.Punch, objects.Hold, objects.Release, objects.Close},
 		Counters: counters.Kinds(),
-		Level:    objects.Level{Unit: "bytes"},
+		Level:    objects.Level{Unit: "bytes", Value: "size"},
 	})
 }
 
@@ -390,31 +390,27 @@ func (g *Segment) Ready(*objects.Handle) objects.Events { return objects.In | ob
 // having it open (fcntl(2), F_SEAL_WRITE: EBUSY while there is a writable mapping), and
 // write needs frozen memory.
 var segmentPolicies = objects.Policies[*Segment]{
-	{Name: "size",
-		Show: func(g *Segment) string { return objects.FormatAmount(g.Held().Bytes) },
-		Set: func(g *Segment, now objects.Time, value string) syscall.Errno {
-			n, ok := objects.ParseBytes(value)
-			if !ok || n == objects.Unbounded {
+	objects.Row("size", "The size in bytes.", objects.Bytes,
+		func(g *Segment) int64 { return g.Held().Bytes },
+		func(g *Segment, now objects.Time, n int64) syscall.Errno {
+			if n == objects.Unbounded {
 				return syscall.EINVAL
 			}
 			r := &objects.Request{Op: objects.Resize, Offset: n}
 			g.Submit(now, r)
 			return r.Errno
-		}},
-	{Name: "seal",
-		Show: func(g *Segment) string { return g.seals.String() },
-		Set: func(g *Segment, _ objects.Time, value string) syscall.Errno {
-			s, ok := parseSeal(value)
+		}),
+	objects.Row("seal", "What is forbidden for good.", objects.Values[seal]{Forms: sealNames[:], Parse: parseSeal, Format: seal.String},
+		func(g *Segment) seal { return g.seals },
+		func(g *Segment, _ objects.Time, s seal) syscall.Errno {
 			switch {
-			case !ok:
-				return syscall.EINVAL
 			case s&^g.seals&(sealGrow|sealWrite) != 0 && (g.writers > 0 || len(g.attached) == 0 && g.memory.Mapped()),
 				s&^g.seals&sealWrite != 0 && !g.memory.Frozen():
 				return syscall.EBUSY
 			}
 			g.seals |= s
 			return 0
-		}},
+		}),
 }
 
 // Policy implements Object.

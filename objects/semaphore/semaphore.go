@@ -16,7 +16,7 @@ func init() {
 	objects.Register(objects.Kind{
 		Name:     "semaphore",
 		New:      func(objects.Ledger) objects.Object { return New() },
-		Policies: semaphorePolicies.Names(),
+		Policies: semaphorePolicies.Kinds(),
 		Ops:      []objects.Op{objects.Open, objects.Wait, objects.Post, objects.Hold, objects.Release, objects.Close},
 		Counters: counters.Kinds(),
 		Level:    objects.Level{Unit: "units", Value: "value", Full: "max"},
@@ -308,28 +308,35 @@ func (s *Semaphore) Ready(h *objects.Handle) objects.Events {
 	return e
 }
 
+// unitValues are a semaphore's: there is no word for the most of them.
+var unitValues = objects.Values[int64]{
+	Forms:  objects.Amounts.Forms,
+	Parse:  objects.ParseAmount,
+	Format: func(n int64) string { return strconv.FormatInt(n, 10) },
+}
+
 // semaphorePolicies are the policies of a semaphore. Lowering max takes nothing away: no
 // more is posted until the value has sunk below it.
 var semaphorePolicies = objects.Policies[*Semaphore]{
-	{Name: "value",
-		Show: func(s *Semaphore) string { return strconv.FormatInt(s.value, 10) },
-		Set: func(s *Semaphore, now objects.Time, value string) syscall.Errno {
-			n, ok := objects.ParseAmount(value)
+	objects.Row("value", "Units that are there.", unitValues,
+		func(s *Semaphore) int64 { return s.value },
+		func(s *Semaphore, now objects.Time, n int64) syscall.Errno {
 			// semctl(2), SETVAL: ERANGE there; here as for every control file.
-			if ok = ok && n <= s.max-int64(len(s.owners)); ok {
-				s.value, s.changed = n, now
+			if n > s.max-int64(len(s.owners)) {
+				return syscall.EINVAL
 			}
-			return objects.Valid(ok)
-		}},
-	{Name: "max",
-		Show: func(s *Semaphore) string { return objects.FormatAmount(s.max) },
-		Set: func(s *Semaphore, _ objects.Time, value string) syscall.Errno {
-			n, ok := objects.ParseAmount(value)
-			if ok = ok && n > 0; ok {
-				s.max = n
+			s.value, s.changed = n, now
+			return 0
+		}),
+	objects.Row("max", "What post cannot raise the value and the units held above.", objects.Amounts,
+		func(s *Semaphore) int64 { return s.max },
+		func(s *Semaphore, _ objects.Time, n int64) syscall.Errno {
+			if n == 0 {
+				return syscall.EINVAL
 			}
-			return objects.Valid(ok)
-		}},
+			s.max = n
+			return 0
+		}),
 }
 
 // Policy implements Object.
