@@ -70,6 +70,7 @@ poll, from any language.`,
 		waitersCommand(),
 		traceCommand(),
 		topCommand(),
+		policiesCommand(),
 		simulateCommand(),
 		simulatedProcessCommand(),
 		versionCommand(),
@@ -83,6 +84,7 @@ poll, from any language.`,
 			return check(cmd, args)
 		}
 	}
+	addCompletionCommand(root)
 	return root
 }
 
