@@ -200,21 +200,44 @@ func (p *process) Look(l scenario.Look) (n int64) {
 }
 
 func (p *process) Store(variable int, v scenario.Value) {
-	p.Update(variable, func(scenario.Glance) (scenario.Value, error) { return v, nil })
+	p.Atomically(func(m scenario.Memory) error { return m.Set(variable, v) })
 }
 
-func (p *process) Update(variable int, compute func(scenario.Glance) (scenario.Value, error)) {
-	var v scenario.Value
+func (p *process) Atomically(f func(scenario.Memory) error) {
 	var err error
+	m := &memory{p: p}
 	p.locked(true, func(g *glance) {
-		if v, err = compute(g); err == nil && !p.table.store(variable, v) {
-			err = fmt.Errorf("%s is longer than %d bytes", p.s.VariableName(variable), maxText)
-		}
+		m.glance = g
+		err = f(m)
 	})
 	if err != nil {
 		p.Fail(err)
 	}
-	p.say(touches, p.s.VariableName(variable)+" = "+v.String())
+	for _, text := range m.done {
+		p.say(touches, text)
+	}
+}
+
+// A memory is the table while it is locked. What is set is reported afterwards.
+type memory struct {
+	*glance
+	p    *process
+	done []string
+}
+
+// Found implements scenario.Memory.
+func (m *memory) Found(variable int, v scenario.Value) {
+	m.done = append(m.done, "finds "+m.p.s.VariableName(variable)+" = "+v.String())
+}
+
+// Set implements scenario.Memory.
+func (m *memory) Set(variable int, v scenario.Value) error {
+	name := m.p.s.VariableName(variable)
+	if !m.p.table.store(variable, v) {
+		return fmt.Errorf("%s is longer than %d bytes", name, maxText)
+	}
+	m.done = append(m.done, name+" = "+v.String())
+	return nil
 }
 
 func (p *process) Enter(section int, by int64) {

@@ -46,6 +46,12 @@ const (
 	opOperation        // on an object; by is 1 if a value for it is on the stack
 	opAct              // another statement that is a call, or several
 	opEnd              // of the program
+	opElement          // replace the index on the stack by the element, of by from n on
+	opCas              // compare and swap: the two values are on the stack; by is 1 if an element is below
+	opAtomic           // up to opAtomicEnd nobody comes in between
+	opAtomicEnd        //
+	opCall             // procedure n
+	opReturn           // by is 1 if a value for the caller is on the stack
 )
 
 // A compiler makes instructions of statements.
@@ -65,6 +71,11 @@ type loop struct {
 func compile(d *processDecl) []instruction {
 	c := &compiler{}
 	c.block(d.body)
+	if d.procedure {
+		c.st = &statement{line: d.line, text: "procedure " + d.name, slot: -1}
+		c.emit(instruction{op: opReturn})
+		return c.code
+	}
 	c.st = nil
 	c.emit(instruction{op: opEnd})
 	return c.code
@@ -94,14 +105,36 @@ func (c *compiler) block(body []*statement) {
 func (c *compiler) statement(s *statement) {
 	switch s.verb {
 	case "=":
+		by := c.element(s.slot, s.slots, s.slotIndex)
 		c.expression(s.expr)
 		if s.shared {
-			c.emit(instruction{op: opStore, n: s.slot})
+			c.emit(instruction{op: opStore, n: s.slot, by: by})
 		} else {
 			c.emit(instruction{op: opKeep, n: s.slot})
 		}
 	case "atomic":
-		c.emit(instruction{op: opUpdate, n: s.slot})
+		c.emit(instruction{op: opUpdate, n: s.slot, by: c.element(s.slot, s.slots, s.slotIndex)})
+	case "cas":
+		by := c.element(s.slot, s.slots, s.slotIndex)
+		c.expression(s.expr)
+		c.expression(s.second)
+		c.emit(instruction{op: opCas, n: s.slot, by: by})
+	case "atomic:":
+		c.emit(instruction{op: opAtomic})
+		c.block(s.body)
+		c.emit(instruction{op: opAtomicEnd})
+	case "call":
+		for _, e := range s.arguments {
+			c.expression(e)
+		}
+		c.emit(instruction{op: opCall, n: s.object, by: int64(len(s.arguments))})
+	case "return":
+		by := int64(0)
+		if s.expr != nil {
+			c.expression(s.expr)
+			by = 1
+		}
+		c.emit(instruction{op: opReturn, by: by})
 	case "if":
 		c.expression(s.expr)
 		unless := c.emit(instruction{op: opUnless})
@@ -159,16 +192,26 @@ func (c *compiler) statement(s *statement) {
 		c.emit(instruction{op: opEnter, n: s.object, by: -1})
 	default:
 		if _, ok := verbNamed(s.verb); ok {
-			values := int64(0)
+			values := c.element(s.object, s.of, s.index)
 			if s.expr != nil {
 				c.expression(s.expr)
-				values = 1
+				values++
 			}
 			c.emit(instruction{op: opOperation, by: values})
 			break
 		}
-		c.emit(instruction{op: opAct})
+		c.emit(instruction{op: opAct, by: c.element(s.object, s.of, s.index)})
 	}
+}
+
+// element leaves the element of an array on the stack: it returns 1 then, and 0 if it is none.
+func (c *compiler) element(first, of int, index *expression) int64 {
+	if index == nil {
+		return 0
+	}
+	c.expression(index)
+	c.emit(instruction{op: opElement, n: first, by: int64(of)})
+	return 1
 }
 
 // endLoop has the breaks of the innermost loop come here.
@@ -190,9 +233,9 @@ func (c *compiler) expression(e *expression) {
 	case "local":
 		c.emit(instruction{op: opLocal, n: int(e.n)})
 	case "shared":
-		c.emit(instruction{op: opLoad, n: int(e.n)})
+		c.emit(instruction{op: opLoad, n: int(e.n), by: c.element(int(e.n), e.of, e.left)})
 	case "call":
-		c.emit(instruction{op: opLook, look: Look{e.text, int(e.n)}})
+		c.emit(instruction{op: opLook, by: c.element(int(e.n), e.of, e.left), look: Look{e.text, int(e.n)}})
 	case "not":
 		c.expression(e.left)
 		c.emit(instruction{op: opNot})
@@ -215,12 +258,30 @@ type machine struct {
 	code   []instruction `state:"fixed"`
 	self   Instance
 	pc     int
-	locals []Value
+	locals []Value // of the process, and of the procedures that it is in
+	base   int     // where those of the innermost begin
+	frames []frame // whom they return to
+	inside int     // the innermost procedure, if there are frames
 	stack  []Value
 	rounds int  // of loops, since its last call
 	over   bool // a violation has ended it
 	host   host
+
+	memory  Memory // in an atomic block
+	failure error  // of which the host is told at the end of that
 }
+
+// A frame is where a procedure returns to.
+type frame struct {
+	code   []instruction `state:"fixed"`
+	caller int           // the procedure that calls, -1 if it is the program
+	pc     int           // of the call
+	base   int           // of the caller's variables
+	height int           // of the stack
+}
+
+// maxCalls is how deep procedures may call procedures: what people write does not come near.
+const maxCalls = 100
 
 // A host is told what the system cannot know.
 type host interface {
@@ -254,7 +315,7 @@ const (
 	askLoad   question = iota + 1
 	askLook            //
 	askStore           //
-	askUpdate          //
+	askAtomic          // see machine.atomically
 	askEnter           //
 	askChoose          //
 	askDo              // an operation on an object
@@ -299,8 +360,15 @@ func (m *machine) line() int {
 
 func (m *machine) fail(err error) {
 	m.over = true
+	if m.memory != nil {
+		m.failure = m.about(err) // whoever is told ends the run, and others wait for the memory
+		return
+	}
 	m.host.Fail(m.about(err))
 }
+
+// local is the variable in a slot of the program or procedure that is carried out.
+func (m *machine) local(slot int) *Value { return &m.locals[m.base+slot] }
 
 func (m *machine) about(err error) error {
 	st := m.code[m.pc].st
@@ -321,7 +389,7 @@ func (m *machine) next() (q ask, asked bool) {
 		case opConst:
 			m.push(in.value)
 		case opLocal:
-			m.push(m.locals[in.n])
+			m.push(*m.local(in.n))
 		case opNot:
 			m.push(truth(m.pop().N == 0))
 		case opBinary:
@@ -357,16 +425,37 @@ func (m *machine) next() (q ask, asked bool) {
 			if at.N > to.N {
 				m.pc = in.n
 			} else if in.by >= 0 {
-				m.locals[in.by] = Value{N: at.N}
+				*m.local(int(in.by)) = Value{N: at.N}
 			}
 		case opTurned:
+			if m.rounds++; m.rounds > maxIdle {
+				m.pc--
+				m.fail(errors.New("the loop goes on without an operation"))
+				break
+			}
 			at := &m.stack[len(m.stack)-2]
 			*at = Value{N: at.N + 1}
 			m.pc = in.n
 		case opDrop:
 			m.drop(in.n)
 		case opKeep:
-			m.locals[in.n] = m.pop()
+			*m.local(in.n) = m.pop()
+		case opElement:
+			at, err := element(int64(in.n), int(in.by), m.pop())
+			if err != nil {
+				m.pc--
+				m.fail(err)
+				break
+			}
+			m.push(Value{N: at})
+		case opAtomicEnd:
+			m.pc-- // answer goes on behind it
+			return ask{}, false
+		case opCall:
+			m.pc--
+			m.enter(in)
+		case opReturn:
+			m.leave(in)
 		case opPrint:
 			m.pc--
 			m.host.Did("prints " + m.pop().String())
@@ -378,10 +467,135 @@ func (m *machine) next() (q ask, asked bool) {
 			}
 		default:
 			m.pc--
-			return m.asks(in)
+			if m.memory == nil {
+				return m.asks(in)
+			}
+			m.direct(in)
 		}
 	}
 	return ask{}, false
+}
+
+// enter calls a procedure, which knows the number and the errno of the process.
+func (m *machine) enter(in *instruction) {
+	if len(m.frames) == maxCalls {
+		m.fail(fmt.Errorf("procedures call procedures more than %d deep", maxCalls))
+		return
+	}
+	d := m.s.procedures[in.n]
+	caller := -1
+	if n := len(m.frames); n > 0 {
+		caller = m.inside
+	}
+	n := int(in.by)
+	base := len(m.locals)
+	m.locals = append(m.locals, *m.local(errnoSlot), *m.local(meSlot))
+	m.locals = append(m.locals, m.stack[len(m.stack)-n:]...)
+	m.locals = append(m.locals, make([]Value, len(d.locals)-2-n)...)
+	m.drop(n)
+	m.frames = append(m.frames, frame{m.code, caller, m.pc, m.base, len(m.stack)})
+	m.inside, m.code, m.pc, m.base = in.n, d.code, 0, base
+}
+
+// leave returns from a procedure.
+func (m *machine) leave(in *instruction) {
+	var v Value
+	if in.by > 0 {
+		v = m.pop()
+	}
+	errno := *m.local(errnoSlot)
+	last := len(m.frames) - 1
+	f := m.frames[last]
+	m.frames = m.frames[:last]
+	m.drop(len(m.stack) - f.height)
+	m.locals = m.locals[:m.base]
+	m.inside, m.code, m.pc, m.base = f.caller, f.code, f.pc+1, f.base
+	*m.local(errnoSlot) = errno
+	if slot := m.code[f.pc].st.slot; slot >= 0 {
+		*m.local(slot) = v
+	}
+}
+
+// atomically carries out what one step does to the memory: an atomic assignment, a
+// compare-and-swap, or a block.
+func (m *machine) atomically(memory Memory) error {
+	m.memory = memory
+	defer func() { m.memory = nil }()
+	switch in := &m.code[m.pc]; in.op {
+	case opUpdate:
+		v, err := in.st.expr.compute(m.locals[m.base:], memory)
+		if err == nil {
+			err = memory.Set(m.target(in, 0), v)
+		}
+		if err != nil {
+			return m.about(err)
+		}
+	case opCas:
+		if m.direct(in); !m.over {
+			m.pc-- // answer goes on behind it
+		}
+	case opAtomic:
+		m.pc++
+		m.next()
+	}
+	return m.failure
+}
+
+// target is the variable that in is about: the element on the stack, below so many values, if
+// it is one of an array.
+func (m *machine) target(in *instruction, below int) int {
+	if in.by > 0 {
+		return int(m.top(below).N)
+	}
+	return in.n
+}
+
+// direct carries out an instruction on the memory, within a step.
+func (m *machine) direct(in *instruction) {
+	var err error
+	switch in.op {
+	case opLoad:
+		v := m.memory.Load(m.target(in, 0))
+		m.drop(int(in.by))
+		m.push(v)
+	case opLook:
+		look := in.look
+		look.Index = m.seen(in)
+		n := m.memory.Look(look)
+		m.drop(int(in.by))
+		m.push(Value{N: n})
+	case opStore:
+		err = m.memory.Set(m.target(in, 1), m.top(0))
+		m.drop(1 + int(in.by))
+	case opCas:
+		at := m.target(in, 2)
+		was := m.memory.Load(at)
+		swapped := equal(was, m.top(1))
+		if swapped {
+			err = m.memory.Set(at, m.top(0))
+		} else {
+			m.memory.Found(at, was)
+		}
+		m.drop(2 + int(in.by))
+		if in.st.into >= 0 {
+			*m.local(in.st.into) = truth(swapped)
+		}
+	default:
+		panic(fmt.Sprintf("scenario: instruction %d in an atomic block", in.op))
+	}
+	if err != nil {
+		m.fail(err)
+		return
+	}
+	m.pc++
+}
+
+// seen is the index of what is looked at.
+func (m *machine) seen(in *instruction) int {
+	if in.by > 0 {
+		return int(m.top(0).N)
+	}
+	return in.look.Index
 }
 
 // asks makes the ask of in.
@@ -389,13 +603,14 @@ func (m *machine) asks(in *instruction) (q ask, asked bool) {
 	q.st, q.index = in.st, in.n
 	switch in.op {
 	case opLoad:
-		q.what = askLoad
+		q.what, q.index = askLoad, m.target(in, 0)
 	case opLook:
 		q.what, q.look = askLook, in.look
+		q.look.Index = m.seen(in)
 	case opStore:
-		q.what, q.value = askStore, m.top(0)
-	case opUpdate:
-		q.what = askUpdate
+		q.what, q.value, q.index = askStore, m.top(0), m.target(in, 1)
+	case opUpdate, opCas, opAtomic:
+		q.what = askAtomic
 	case opEnter:
 		q.what, q.by = askEnter, in.by
 	case opChoose:
@@ -405,11 +620,11 @@ func (m *machine) asks(in *instruction) (q ask, asked bool) {
 		}
 		q.what = askChoose
 	case opOperation:
-		q.what, q.index = askDo, in.st.object
+		q.what, q.index = askDo, m.object(in)
 	case opEnd:
 		q.what = askExit
 	case opAct:
-		if q.what, q.index = askAct, in.st.object; in.st.verb == "exit" {
+		if q.what, q.index = askAct, m.object(in); in.st.verb == "exit" {
 			q.what = askExit
 		}
 	default:
@@ -418,31 +633,45 @@ func (m *machine) asks(in *instruction) (q ask, asked bool) {
 	return q, true
 }
 
+// object is the one that an operation is about: if it is of an array, it is the lowest of what
+// the instruction has on the stack.
+func (m *machine) object(in *instruction) int {
+	if in.st.index != nil {
+		return int(m.top(int(in.by) - 1).N)
+	}
+	return in.st.object
+}
+
 // answer goes on after what was asked last.
 func (m *machine) answer(a answer) {
 	in := &m.code[m.pc]
 	switch in.op {
 	case opLoad:
+		m.drop(int(in.by))
 		m.push(a.value)
 	case opLook:
+		m.drop(int(in.by))
 		m.push(Value{N: a.n})
 	case opStore:
-		m.pop()
+		m.drop(1 + int(in.by))
+	case opUpdate:
+		m.drop(int(in.by))
 	case opChoose:
 		v := Value{N: m.top(1).N + a.n}
 		m.drop(2)
-		m.locals[in.n] = v
+		*m.local(in.n) = v
 		m.host.Did("chooses " + v.String())
 	case opOperation:
 		m.drop(int(in.by))
 		if a.errno == 0 && in.st.slot >= 0 {
-			m.locals[in.st.slot] = Value{Text: string(a.data), IsText: true}
+			*m.local(in.st.slot) = Value{Text: string(a.data), IsText: true}
 		}
 		m.result(a.errno)
 	case opAct:
+		m.drop(int(in.by))
 		switch in.st.verb {
 		case "sleep":
-			m.locals[errnoSlot].N = int64(a.errno)
+			m.local(errnoSlot).N = int64(a.errno)
 		case "set", "open":
 			m.result(a.errno)
 		}
@@ -452,19 +681,10 @@ func (m *machine) answer(a answer) {
 
 // result sets errno, and ends the run if nobody has reckoned with it.
 func (m *machine) result(errno syscall.Errno) {
-	m.locals[errnoSlot] = Value{N: int64(errno)}
+	*m.local(errnoSlot) = Value{N: int64(errno)}
 	if errno != 0 && !m.code[m.pc].st.try {
 		m.fail(fmt.Errorf("it fails with %s, which nobody tries", kernel.ErrnoName(errno)))
 	}
-}
-
-// update computes what an atomic assignment stores.
-func (m *machine) update(g Glance) (Value, error) {
-	v, err := m.code[m.pc].st.expr.compute(m.locals, g)
-	if err != nil {
-		err = m.about(err)
-	}
-	return v, err
 }
 
 // operation is the one that the machine asks for.
@@ -472,7 +692,8 @@ func (m *machine) operation() Operation {
 	in := &m.code[m.pc]
 	s := in.st
 	v, _ := verbNamed(s.verb)
-	o := Operation{Word: v.word, Op: v.op, Name: m.s.objects[s.object].name, End: m.s.processes[m.self.Process].end(s, v),
+	object := m.object(in)
+	o := Operation{Word: v.word, Op: v.op, Name: m.s.objects[object].name, End: m.s.end(m.s.processes[m.self.Process], s, v, object),
 		Nonblock: s.nonblock, Within: s.within, Size: 1 << 20}
 	switch o.Op {
 	case objects.Settle:
@@ -512,8 +733,8 @@ func (s *Scenario) Act(i Instance, sys System) {
 			a.n = sys.Look(q.look)
 		case askStore:
 			sys.Store(q.index, q.value)
-		case askUpdate:
-			sys.Update(q.index, m.update)
+		case askAtomic:
+			sys.Atomically(m.atomically)
 		case askEnter:
 			sys.Enter(q.index, q.by)
 		case askChoose:
@@ -524,31 +745,31 @@ func (s *Scenario) Act(i Instance, sys System) {
 			sys.Exit()
 			return
 		case askAct:
-			a.errno = act(sys, q.st)
+			a.errno = act(sys, q)
 		}
 		m.answer(a)
 	}
 }
 
 // act carries out a statement that is one system call, or several.
-func act(sys System, s *statement) (errno syscall.Errno) {
-	switch s.verb {
+func act(sys System, q ask) (errno syscall.Errno) {
+	switch s := q.st; s.verb {
 	case "sleep":
 		return sys.Sleep(s.span)
 	case "yield":
 		sys.Yield()
 	case "kill":
-		sys.Kill(s.object)
+		sys.Kill(q.index)
 	case "signal":
-		sys.Signal(s.object)
+		sys.Signal(q.index)
 	case "set":
-		return sys.SetPolicy(s.object, s.policy[0], s.policy[1])
+		return sys.SetPolicy(q.index, s.policy[0], s.policy[1])
 	case "open":
-		return sys.Open(s.object)
+		return sys.Open(q.index)
 	case "destroy":
-		sys.Destroy(s.object)
+		sys.Destroy(q.index)
 	case "release", "close":
-		sys.Close(s.object, s.verb == "release")
+		sys.Close(q.index, s.verb == "release")
 	}
 	return 0
 }

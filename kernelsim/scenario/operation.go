@@ -118,7 +118,7 @@ func brief(data []byte) string {
 
 // operation reads what stands behind the verb v.
 func (p *parser) operation(s *statement, v verb) {
-	s.object = p.object()
+	p.object(s)
 	kind := p.s.objects[s.object].kind
 	if !slices.Contains(kind.Ops, v.op) {
 		var can []string
@@ -141,7 +141,9 @@ func (p *parser) operation(s *statement, v verb) {
 	}
 	p.label(s, v, kind)
 	if v.op == objects.Receipt {
-		p.process.receipts = append(p.process.receipts, s.object)
+		for i := range max(1, s.of) {
+			p.process.receipts = append(p.process.receipts, s.object+i)
+		}
 	}
 	if p.accept("->") {
 		if !v.gives {

@@ -32,8 +32,14 @@ type statement struct {
 	try          bool // a failure sets errno instead of ending the process
 	nonblock     bool
 	within       objects.Time
-	object       int // index of the object or process it is about
-	slot         int // of the variable that it sets, -1 if none
+	object       int         // index of the object, process, section or procedure it is about
+	of           int         // how many there are from object on, of an array; 0 if it is none
+	index        *expression // which of them
+	slot         int         // of the variable that it sets, -1 if none
+	slots        int         // how many there are from slot on, of an array; 0 if it is none
+	slotIndex    *expression // which of them
+	arguments    []*expression
+	into         int // the slot that is told whether cas has set its variable, -1 if none
 	shared       bool
 	name         string
 	label        kernel.Label
@@ -49,27 +55,30 @@ type expression struct {
 	column      int
 	op          string // a sign, or "int", "text", "local", "shared", "call"
 	n           int64
+	of          int // how many there are from n on, of an array: left says which
 	text        string
 	left, right *expression
 }
 
 // A parser reads a scenario line by line.
 type parser struct {
-	file    string
-	lines   []string
-	at      int // the current line
-	indent  int
-	tokens  []token
-	next    int
-	s       *Scenario
-	process *processDecl
-	loops   int
-	errs    []*SyntaxError
+	file       string
+	lines      []string
+	at         int // the current line
+	indent     int
+	tokens     []token
+	next       int
+	s          *Scenario
+	process    *processDecl // or procedure
+	procedures []string     // the names of all
+	loops      int
+	calls      []call // whose procedures may come later
+	errs       []*SyntaxError
 }
 
 // Parse reads a scenario. The error lists every line that is wrong, as SyntaxErrors.
 func Parse(file string, source []byte) (*Scenario, error) {
-	p := &parser{file: file, s: &Scenario{File: file}}
+	p := &parser{file: file, s: &Scenario{File: file, arrays: map[string]int{}}}
 	text := strings.ReplaceAll(string(source), "\r\n", "\n")
 	if !utf8.ValidString(text) {
 		return nil, &SyntaxError{file, 1, 1, "the file is not UTF-8"}
@@ -80,6 +89,7 @@ func Parse(file string, source []byte) (*Scenario, error) {
 	for p.advance() {
 		p.line(p.topLevel)
 	}
+	p.checkCalls()
 	if len(p.errs) == 0 && len(p.s.processes) == 0 {
 		p.errs = append(p.errs, &SyntaxError{file, 1, 1, "a scenario needs a process"})
 	}
@@ -92,7 +102,7 @@ func Parse(file string, source []byte) (*Scenario, error) {
 	for i := range p.s.objects {
 		p.s.alone = append(p.s.alone, p.s.isAlone(i))
 	}
-	for _, d := range p.s.processes {
+	for _, d := range slices.Concat(p.s.processes, p.s.procedures) {
 		d.code = compile(d)
 	}
 	return p.s, nil
@@ -169,8 +179,15 @@ func (p *parser) colon() {
 // that come later.
 func (p *parser) declareNames() {
 	for _, line := range p.lines {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "process" && strings.HasPrefix(line, "process") {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		if f[0] == "process" && strings.HasPrefix(line, "process") {
 			p.s.names = append(p.s.names, strings.TrimSuffix(f[1], ":"))
+		}
+		if name, _, found := strings.Cut(f[1], "("); f[0] == "procedure" && (found || len(f) > 2 && f[2][0] == '(') {
+			p.procedures = append(p.procedures, name)
 		}
 	}
 }
@@ -185,16 +202,12 @@ func (p *parser) topLevel() {
 	t := p.name("a declaration")
 	switch t.text {
 	case "shared":
-		for {
-			n := p.fresh()
-			p.expect("=")
-			p.s.shared = append(p.s.shared, sharedDecl{n.text, p.constant()})
-			if !p.accept(",") {
-				break
-			}
-		}
+		p.sharedDecl()
 	case "process":
 		p.processDecl()
+		return
+	case "procedure":
+		p.procedureDecl()
 		return
 	case "always", "finally":
 		a := assertion{line: p.at + 1, text: strings.TrimSpace(p.lines[p.at])}
@@ -236,6 +249,60 @@ func (p *parser) topLevel() {
 	p.end()
 }
 
+// sharedDecl reads variables that all share.
+func (p *parser) sharedDecl() {
+	for {
+		n := p.fresh()
+		names := p.named(n)
+		p.expect("=")
+		v := p.constant()
+		for _, name := range names {
+			p.s.shared = append(p.s.shared, sharedDecl{name, v})
+		}
+		if !p.accept(",") {
+			return
+		}
+	}
+}
+
+// maxArray is how many there can be of an array or a process.
+const maxArray = 100
+
+// named reads how many there are of what is called t, if that is said, and returns their names.
+func (p *parser) named(t token) []string {
+	if !p.accept("*") {
+		return []string{t.text}
+	}
+	n := p.number("how many of them")
+	if n < 1 || n > maxArray {
+		p.fail(p.tokens[p.next-1].column, "there can be 1 to %d of them", maxArray)
+	}
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s[%d]", t.text, i+1)
+	}
+	p.s.arrays[t.text] = int(n)
+	return names
+}
+
+// which reads the index of what is called t, of which there are so many from 1 on; nil if it is
+// no array.
+func (p *parser) which(t token) (of int, index *expression) {
+	of = p.s.arrays[t.text]
+	if of == 0 {
+		if n := p.peek(); n.kind == sign && n.text == "[" {
+			p.fail(n.column, "there is one %s: expected no index", t)
+		}
+		return 0, nil
+	}
+	if n := p.peek(); !p.accept("[") {
+		p.fail(n.column, "there are %d of %s: expected which, as in %s[1], found %s", of, t, t.text, n)
+	}
+	index = p.expression()
+	p.expect("]")
+	return of, index
+}
+
 func (p *parser) constant() Value {
 	switch t := p.take(); {
 	case t.kind == integer:
@@ -253,7 +320,7 @@ func (p *parser) constant() Value {
 // fresh takes a name that means nothing yet.
 func (p *parser) fresh() token {
 	t := p.name("a name")
-	if p.s.object(t.text) >= 0 || p.s.variable(t.text) >= 0 || slices.ContainsFunc(p.s.processes, func(d *processDecl) bool { return d.name == t.text }) {
+	if p.s.arrays[t.text] > 0 || slices.Contains(p.procedures, t.text) || p.s.object(t.text) >= 0 || p.s.variable(t.text) >= 0 || slices.ContainsFunc(p.s.processes, func(d *processDecl) bool { return d.name == t.text }) {
 		p.fail(t.column, "the name %s is taken", t)
 	}
 	return t
@@ -272,7 +339,8 @@ func (p *parser) objectDecl(t token) {
 	if i < 0 {
 		p.fail(t.column, "unknown declaration %s: want process, shared, always, finally, shows, expect, faults or a kind of object (%s)", t, kindNames())
 	}
-	d := objectDecl{kind: objects.Kinds()[i], name: p.fresh().text}
+	names := p.named(p.fresh())
+	d := objectDecl{kind: objects.Kinds()[i]}
 	probe := d.kind.New(objects.Unlimited)
 	for p.peek().kind == word {
 		column := p.peek().column
@@ -283,7 +351,9 @@ func (p *parser) objectDecl(t token) {
 		d.policies = append(d.policies, name, v)
 	}
 	p.end()
-	p.s.objects = append(p.s.objects, d)
+	for _, d.name = range names {
+		p.s.objects = append(p.s.objects, d)
+	}
 }
 
 // policy reads NAME=VALUE. A value ends at a blank.
@@ -322,8 +392,8 @@ func (p *parser) processDecl() {
 	d := &processDecl{name: p.fresh().text, count: 1, line: p.at + 1}
 	p.s.processes = append(p.s.processes, d)
 	if p.accept("*") {
-		if d.count = int(p.number("how many of them")); d.count < 1 || d.count > 100 {
-			p.fail(p.tokens[p.next-1].column, "there can be 1 to 100 of them")
+		if d.count = int(p.number("how many of them")); d.count < 1 || d.count > maxArray {
+			p.fail(p.tokens[p.next-1].column, "there can be 1 to %d of them", maxArray)
 		}
 	}
 	for p.peek().kind == word {
@@ -346,7 +416,7 @@ func (p *parser) processDecl() {
 	d.local("me")
 	d.body = p.block(0)
 	walkStatements(d.body, func(st *statement) {
-		if st.verb == "open" && len(p.s.EndsOf(len(p.s.processes)-1, st.object)) == 0 {
+		if st.verb == "open" && len(p.calls) == 0 && len(p.s.EndsOf(len(p.s.processes)-1, st.object)) == 0 {
 			p.errs = append(p.errs, &SyntaxError{p.file, st.line, st.column, fmt.Sprintf("%s uses nothing of %s that could be open", d.name, p.s.objects[st.object].name)})
 		}
 	})
@@ -409,7 +479,7 @@ func (p *parser) statement() *statement {
 	}
 	switch s.verb {
 	case "release", "destroy", "close", "open":
-		s.object = p.object()
+		p.object(s)
 		switch kind := p.s.objects[s.object].kind; {
 		case s.verb == "release" && !slices.Contains(kind.Ops, objects.Hold):
 			p.fail(p.tokens[p.next-1].column, "a %s cannot be held", kind.Name)
@@ -417,7 +487,7 @@ func (p *parser) statement() *statement {
 			p.fail(p.tokens[p.next-1].column, "a %s is open from the start", kind.Name)
 		}
 	case "set":
-		s.object = p.object()
+		p.object(s)
 		s.policy[0], s.policy[1] = p.policy(p.s.objects[s.object].kind)
 	case "sleep":
 		s.span = p.span()
@@ -439,7 +509,23 @@ func (p *parser) statement() *statement {
 		s.expr, s.second = p.between()
 	case "print", "assert":
 		s.expr = p.expression()
+	case "cas":
+		p.swap(s, t)
+	case "return":
+		if !p.process.procedure {
+			p.fail(t.column, "return outside of a procedure")
+		}
+		if p.peek().kind != endOfLine {
+			s.expr = p.expression()
+		}
 	case "atomic":
+		if p.peek().text == ":" {
+			s.verb = "atomic:"
+			p.colon()
+			p.nested(s, indent)
+			p.checkAtomic(s.body)
+			return s
+		}
 		t := p.name("a variable")
 		p.next--
 		p.assignment(s)
@@ -468,10 +554,14 @@ func (p *parser) statement() *statement {
 		p.nested(s, indent)
 		return s
 	default:
-		if n := p.peek(); n.text == "=" {
+		if n := p.peek(); n.text == "=" || n.text == "[" {
 			p.next--
 			p.assignment(s)
 			s.verb = "="
+			break
+		}
+		if p.peek().text == "(" && slices.Contains(p.procedures, t.text) {
+			p.callOf(s, t)
 			break
 		}
 		p.fail(t.column, "unknown statement %s%s", t, p.suggestion(t.text))
@@ -482,7 +572,7 @@ func (p *parser) statement() *statement {
 
 // statements are the words that statements begin with besides those of operations.
 var statements = []string{"release", "open", "close", "set", "destroy", "if", "while", "forever", "repeat", "break", "choose", "enter", "leave",
-	"sleep", "yield", "kill", "signal", "print", "assert", "exit", "atomic", "try"}
+	"sleep", "yield", "kill", "signal", "print", "assert", "exit", "atomic", "try", "cas", "return"}
 
 // suggestion tells what was expected instead of a word that begins no statement.
 func (p *parser) suggestion(found string) string {
@@ -523,7 +613,11 @@ func near(a, b string) bool {
 
 // nested reads the block of s, and the else that may follow it.
 func (p *parser) nested(s *statement, indent int) {
-	loop := s.verb != "if"
+	if s.verb == "atomic:" { // no break leaves it
+		defer func(outer int) { p.loops = outer }(p.loops)
+		p.loops = 0
+	}
+	loop := s.verb != "if" && s.verb != "atomic:"
 	if loop {
 		p.loops++
 		defer func() { p.loops-- }()
@@ -557,13 +651,15 @@ func (p *parser) between() (from, to *expression) {
 	return from, p.expression()
 }
 
-func (p *parser) object() int {
+// object reads the object that s is about.
+func (p *parser) object(s *statement) {
 	t := p.name("an object")
 	i := p.s.object(t.text)
 	if i < 0 {
 		p.fail(t.column, "unknown object %s: declare it first, as in \"mailbox %s\"", t, t.text)
 	}
-	return i
+	s.object = i
+	s.of, s.index = p.which(t)
 }
 
 // variable reads the variable that s sets.
@@ -574,22 +670,33 @@ func (p *parser) variable(s *statement) {
 	}
 	if i := p.s.variable(t.text); i >= 0 {
 		s.slot, s.shared = i, true
+		s.slots, s.slotIndex = p.which(t)
 		return
+	}
+	if n := p.peek(); n.text == "[" {
+		p.fail(n.column, "%s is no array: expected a shared one, as in \"shared %s * 5 = 0\"", t, t.text)
 	}
 	s.slot = p.process.local(t.text)
 }
 
 func (p *parser) assignment(s *statement) {
-	t := p.peek()
-	name := t.text
 	at := p.next
+	if at+1 < len(p.tokens) && p.tokens[at+1].text == "[" {
+		p.variable(s)
+		p.expect("=")
+		s.expr = p.expression()
+		return
+	}
 	p.next++
 	p.expect("=")
-	s.expr = p.expression()
+	s.expr = p.expression() // in which a variable that is new is not set yet
 	end := p.next
 	p.next = at
+	if t := p.peek(); p.s.arrays[t.text] > 0 {
+		p.next++
+		p.which(t) // fails
+	}
 	p.variable(s)
-	s.name = name
 	p.next = end
 }
 
@@ -646,6 +753,7 @@ func (p *parser) mention(e *expression, t token) {
 	}
 	if i := p.s.variable(t.text); i >= 0 {
 		e.op, e.n, e.text = "shared", int64(i), t.text
+		e.of, e.left = p.which(t)
 		return
 	}
 	if p.process != nil && p.indent > 0 {
@@ -672,6 +780,7 @@ func (p *parser) call(e *expression, t token) {
 			p.fail(n.column, "a %s has no value", p.s.objects[i].kind.Name)
 		}
 		e.n = int64(i)
+		e.of, e.left = p.which(n)
 	case "sent", "received", "dropped", "expired", "redelivered", "leased":
 		i := p.s.object(n.text)
 		if i < 0 {
@@ -682,8 +791,11 @@ func (p *parser) call(e *expression, t token) {
 			p.fail(n.column, "a %s does not count what is %s", kind.Name, t.text)
 		}
 		e.n = int64(i)
-		if l := (Look{t.text, i}); !slices.Contains(p.s.counters, l) {
-			p.s.counters = append(p.s.counters, l)
+		e.of, e.left = p.which(n)
+		for i := range max(1, e.of) {
+			if l := (Look{t.text, int(e.n) + i}); !slices.Contains(p.s.counters, l) {
+				p.s.counters = append(p.s.counters, l)
+			}
 		}
 	case "inside":
 		e.n = int64(p.s.section(n.text))

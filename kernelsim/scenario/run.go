@@ -122,6 +122,14 @@ func (a *simulated) Snapshot(h *kernel.Hash) {
 	for _, v := range a.locals {
 		v.hash(h)
 	}
+	h.Uint(uint64(len(a.frames)))
+	for _, f := range a.frames {
+		h.Uint(uint64(f.caller))
+		h.Uint(uint64(f.pc))
+	}
+	if len(a.frames) > 0 {
+		h.Uint(uint64(a.inside))
+	}
 	h.Uint(uint64(len(a.stack)))
 	for _, v := range a.stack {
 		v.hash(h)
@@ -273,8 +281,8 @@ func (a *simulated) Name() string {
 		return "get " + a.s.shared[q.index].name
 	case askStore:
 		return "set " + a.s.shared[q.index].name
-	case askUpdate:
-		return "atomic " + a.s.shared[q.index].name
+	case askAtomic:
+		return "atomic"
 	}
 	return "look"
 }
@@ -282,7 +290,6 @@ func (a *simulated) Name() string {
 // Do implements kernel.Call: what is no object is read or set.
 func (a *simulated) Do(*kernel.Process) {
 	m := a.m
-	note := func(variable int, v Value) { a.p.Note(a.s.shared[variable].name+" = "+v.String(), "") }
 	switch q, r := &a.task.ask, &a.task.answer; q.what {
 	case askLoad:
 		r.value = m.shared[q.index]
@@ -291,12 +298,9 @@ func (a *simulated) Do(*kernel.Process) {
 		r.n = m.Look(q.look)
 	case askStore:
 		m.shared[q.index] = q.value
-		note(q.index, q.value)
-	case askUpdate:
-		v, err := a.update(m)
-		m.k.Violate(err)
-		m.shared[q.index] = v
-		note(q.index, v)
+		a.noteSet(q.index, q.value)
+	case askAtomic:
+		m.k.Violate(a.atomically(atOnce{m, a}))
 	case askEnter:
 		m.inside[q.index] += q.by
 		verb := "enter"
@@ -305,6 +309,28 @@ func (a *simulated) Do(*kernel.Process) {
 		}
 		a.p.Note(verb, a.s.sections[q.index])
 	}
+}
+
+func (a *simulated) noteSet(variable int, v Value) {
+	a.p.Note(a.s.shared[variable].name+" = "+v.String(), "")
+}
+
+// atOnce is the shared variables within one step.
+type atOnce struct {
+	*Run
+	by *simulated
+}
+
+// Set implements Memory.
+func (m atOnce) Set(variable int, v Value) error {
+	m.shared[variable] = v
+	m.by.noteSet(variable, v)
+	return nil
+}
+
+// Found implements Memory.
+func (m atOnce) Found(variable int, v Value) {
+	m.by.p.Note("finds "+m.s.shared[variable].name+" = "+v.String(), "")
 }
 
 // Done implements kernel.Call.
@@ -378,9 +404,9 @@ func (a *simulated) act(s *statement) kernel.Call {
 	t := &a.task
 	switch s.verb {
 	case "open":
-		return a.open(s.object)
+		return a.open(t.ask.index)
 	case "release", "close":
-		return a.close(s.object, s.verb == "release")
+		return a.close(t.ask.index, s.verb == "release")
 	case "kill", "signal":
 		return a.others(s)
 	}
@@ -393,9 +419,9 @@ func (a *simulated) act(s *statement) kernel.Call {
 	case "sleep":
 		return &kernel.Nap{Span: s.span}
 	case "set":
-		return &kernel.Setting{Node: a.m.nodes[s.object], Policy: s.policy[0], Value: s.policy[1]}
+		return &kernel.Setting{Node: a.m.nodes[t.ask.index], Policy: s.policy[0], Value: s.policy[1]}
 	case "destroy":
-		return &kernel.Destruction{Node: a.m.nodes[s.object]}
+		return &kernel.Destruction{Node: a.m.nodes[t.ask.index]}
 	}
 	return kernel.Pause{}
 }

@@ -132,7 +132,7 @@ func (p *parser) scan() {
 				emit(sign, two)
 				break
 			}
-			if !strings.ContainsRune("=<>+-*/%():,", c) {
+			if !strings.ContainsRune("=<>+-*/%():,[]", c) {
 				p.fail(start+1, "unexpected %q", string(c))
 			}
 			i++

@@ -24,16 +24,18 @@ type Scenario struct {
 	// livelock, violation, or nothing if it is empty.
 	Expect string
 
-	objects   []objectDecl
-	shared    []sharedDecl
-	processes []*processDecl
-	names     []string // of all processes, also those that come later
-	sections  []string
-	counters  []Look // that expressions look at
-	always    []assertion
-	finally   []assertion
-	shows     []assertion
-	faults    kernel.Faults
+	objects    []objectDecl
+	shared     []sharedDecl
+	processes  []*processDecl
+	names      []string // of all processes, also those that come later
+	procedures []*processDecl
+	arrays     map[string]int // how many there are of a name
+	sections   []string
+	counters   []Look // that expressions look at
+	always     []assertion
+	finally    []assertion
+	shows      []assertion
+	faults     kernel.Faults
 
 	ends  [][]End // of each process: see Ends
 	alone []bool  // of the objects: see Alone
@@ -60,6 +62,9 @@ type processDecl struct {
 	receipts       []int // objects of whose messages it asks for receipts
 	body           []*statement
 	code           []instruction
+
+	procedure  bool
+	parameters int
 }
 
 type assertion struct {
@@ -68,12 +73,23 @@ type assertion struct {
 	expr *expression
 }
 
+// object is the index of the object of that name, or of the first if it is an array.
 func (s *Scenario) object(name string) int {
+	name = s.first(name)
 	return slices.IndexFunc(s.objects, func(d objectDecl) bool { return d.name == name })
 }
 
+// variable is the index of the shared variable of that name, or of the first if it is an array.
 func (s *Scenario) variable(name string) int {
+	name = s.first(name)
 	return slices.IndexFunc(s.shared, func(d sharedDecl) bool { return d.name == name })
+}
+
+func (s *Scenario) first(name string) string {
+	if s.arrays[name] > 0 {
+		return name + "[1]"
+	}
+	return name
 }
 
 // section is the index of the section of that name, which it makes if need be.
@@ -139,10 +155,20 @@ func (e *expression) compute(locals []Value, g Glance) (v Value, err error) {
 		return Value{Text: e.text, IsText: true}, nil
 	case "local":
 		return locals[e.n], nil
-	case "shared":
-		return g.Load(int(e.n)), nil
-	case "call":
-		return Value{N: g.Look(Look{e.text, int(e.n)})}, nil
+	case "shared", "call":
+		at := e.n
+		if e.left != nil {
+			if v, err = e.left.compute(locals, g); err == nil {
+				at, err = element(at, e.of, v)
+			}
+			if err != nil {
+				return Value{}, err
+			}
+		}
+		if e.op == "shared" {
+			return g.Load(int(at)), nil
+		}
+		return Value{N: g.Look(Look{e.text, int(at)})}, nil
 	}
 	left := Value{}
 	if left, err = e.left.compute(locals, g); err != nil || e.op == "not" {
@@ -157,6 +183,15 @@ func (e *expression) compute(locals []Value, g Glance) (v Value, err error) {
 		return Value{}, err
 	}
 	return binary(e.op, left, right)
+}
+
+// element is the one of that index of so many from first on.
+func element(first int64, of int, index Value) (int64, error) {
+	n, err := number(index)
+	if err == nil && (n < 1 || n > int64(of)) {
+		err = fmt.Errorf("there is no element %d: they are 1 to %d", n, of)
+	}
+	return first + n - 1, err
 }
 
 // binary computes left op right.

@@ -18,9 +18,8 @@ type System interface {
 	Glance
 	Store(variable int, v Value)
 
-	// Update stores what compute returns; nobody comes in between. An error ends
-	// the run.
-	Update(variable int, compute func(Glance) (Value, error))
+	// Atomically carries out f, and nobody comes in between. An error ends the run.
+	Atomically(f func(m Memory) error)
 
 	// Enter counts a process that enters a section (1) or leaves it (-1).
 	Enter(section int, by int64)
@@ -47,6 +46,15 @@ type System interface {
 	// Did is told what the process has done that the system cannot know: what it
 	// prints and chooses.
 	Did(text string)
+}
+
+// A Memory is the shared variables while nobody else reaches them.
+type Memory interface {
+	Glance
+	Set(variable int, v Value) error
+
+	// Found is told what a variable is that is not what was expected.
+	Found(variable int, v Value)
 }
 
 // A Glance is how expressions read variables and look at the run.
@@ -102,10 +110,11 @@ func (s *Scenario) Declarations() (all []Declaration) {
 		all = append(all, Declaration{Kind: d.kind, Name: d.name, Policies: d.policies})
 	}
 	for _, p := range s.processes {
-		walkStatements(p.body, func(st *statement) {
-			if st.verb == "destroy" {
-				d := &all[st.object]
-				d.Destroyed, d.Destroyer = true, max(d.Destroyer, p.uid)
+		s.walk(p, func(st *statement) {
+			for i := range all {
+				if d := &all[i]; st.verb == "destroy" && st.about(i) {
+					d.Destroyed, d.Destroyer = true, max(d.Destroyer, p.uid)
+				}
 			}
 		})
 	}
@@ -115,8 +124,8 @@ func (s *Scenario) Declarations() (all []Declaration) {
 // Settings lists the policies of an object that processes change.
 func (s *Scenario) Settings(object int) (policies []string) {
 	for _, p := range s.processes {
-		walkStatements(p.body, func(st *statement) {
-			if st.verb == "set" && st.object == object {
+		s.walk(p, func(st *statement) {
+			if st.verb == "set" && st.about(object) {
 				policies = append(policies, st.policy[0])
 			}
 		})
@@ -141,7 +150,7 @@ func (s *Scenario) Faults() kernel.Faults { return s.faults }
 // Endless reports whether a process that is no daemon may go on for ever.
 func (s *Scenario) Endless() (endless bool) {
 	for _, p := range s.processes {
-		endless = endless || !p.daemon && p.does(func(st *statement) bool { return st.verb == "forever" })
+		endless = endless || !p.daemon && s.does(p, func(st *statement) bool { return st.verb == "forever" })
 	}
 	return endless
 }
@@ -149,14 +158,14 @@ func (s *Scenario) Endless() (endless bool) {
 // disturbs reports whether a process kills or signals others.
 func (s *Scenario) disturbs() bool {
 	return slices.ContainsFunc(s.processes, func(d *processDecl) bool {
-		return d.does(func(st *statement) bool { return st.verb == "kill" || st.verb == "signal" })
+		return s.does(d, func(st *statement) bool { return st.verb == "kill" || st.verb == "signal" })
 	})
 }
 
 // Extends reports whether a process extends leases.
 func (s *Scenario) Extends() bool {
 	return slices.ContainsFunc(s.processes, func(d *processDecl) bool {
-		return d.does(func(st *statement) bool { return st.verb == "extend" })
+		return s.does(d, func(st *statement) bool { return st.verb == "extend" })
 	})
 }
 
@@ -168,13 +177,13 @@ type End struct {
 	Label  kernel.Label
 }
 
-// end is the endpoint that s, of the verb v, goes through in a process of d.
-func (d *processDecl) end(s *statement, v verb) End {
-	e := End{s.object, v.op, s.label}
+// end is the endpoint of an object that st, of the verb v, goes through in a process of d.
+func (s *Scenario) end(d *processDecl, st *statement, v verb, object int) End {
+	e := End{object, v.op, st.label}
 	switch {
 	case v.op == objects.Settle:
 		e.Op = objects.Lease
-	case v.op == objects.Send && s.label == kernel.Label{} && slices.Contains(d.receipts, s.object):
+	case v.op == objects.Send && st.label == kernel.Label{} && s.does(d, func(other *statement) bool { return other.verb == "receipt" && other.about(object) }):
 		e.Op = objects.Receipt
 	}
 	return e
@@ -182,9 +191,14 @@ func (d *processDecl) end(s *statement, v verb) End {
 
 // Uses lists the endpoints that the processes of that index use.
 func (s *Scenario) Uses(process int) (all []End) {
-	walkStatements(s.processes[process].body, func(st *statement) {
-		if v, ok := verbNamed(st.verb); ok {
-			if e := s.processes[process].end(st, v); !slices.Contains(all, e) {
+	d := s.processes[process]
+	s.walk(d, func(st *statement) {
+		v, ok := verbNamed(st.verb)
+		if !ok {
+			return
+		}
+		for i := range max(1, st.of) {
+			if e := s.end(d, st, v, st.object+i); !slices.Contains(all, e) {
 				all = append(all, e)
 			}
 		}
@@ -198,7 +212,7 @@ func (s *Scenario) Ends(process int) []End { return s.ends[process] }
 
 func (s *Scenario) findEnds(process int) []End {
 	return slices.DeleteFunc(s.Uses(process), func(e End) bool {
-		return kernel.Opens(e.Op) || s.processes[process].does(func(st *statement) bool { return st.verb == "open" && st.object == e.Object })
+		return kernel.Opens(e.Op) || s.does(s.processes[process], func(st *statement) bool { return st.verb == "open" && st.about(e.Object) })
 	})
 }
 
@@ -224,10 +238,29 @@ func (s *Scenario) EndsOf(process, object int) []End {
 	return slices.DeleteFunc(s.Uses(process), func(e End) bool { return kernel.Opens(e.Op) || e.Object != object })
 }
 
-// does reports whether a statement of d passes.
-func (d *processDecl) does(pass func(*statement) bool) (found bool) {
-	walkStatements(d.body, func(st *statement) { found = found || pass(st) })
+// does reports whether a statement of d passes, or of a procedure that it calls.
+func (s *Scenario) does(d *processDecl, pass func(*statement) bool) (found bool) {
+	s.walk(d, func(st *statement) { found = found || pass(st) })
 	return found
+}
+
+// walk visits the statements of d and of the procedures that it calls, each once.
+func (s *Scenario) walk(d *processDecl, visit func(*statement)) {
+	called := map[int]bool{}
+	var each func(st *statement)
+	each = func(st *statement) {
+		visit(st)
+		if st.verb == "call" && !called[st.object] {
+			called[st.object] = true
+			walkStatements(s.procedures[st.object].body, each)
+		}
+	}
+	walkStatements(d.body, each)
+}
+
+// about reports whether s is, or may be, about that object.
+func (s *statement) about(object int) bool {
+	return s.object <= object && object < s.object+max(1, s.of)
 }
 
 func walkStatements(body []*statement, visit func(*statement)) {
