@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ipcfs/kernelsim/scenario"
+	"ipcfs/kernelsim/scenarios"
 )
 
 func TestTheManualsExamplesDoWhatTheySay(t *testing.T) {
@@ -45,5 +46,38 @@ func TestTheManualsExamplesDoWhatTheySay(t *testing.T) {
 		if !regexp.MustCompile(`\b` + w + `\b`).Match(all.Bytes()) {
 			t.Errorf("no example has the word %s", w)
 		}
+	}
+}
+
+// Who looks for a subject finds a scenario, and no scenario is found by nobody.
+func TestEachScenarioStandsUnderASubject(t *testing.T) {
+	manual, err := os.ReadFile("../docs/scenarios.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(manual), "| Subject | Scenarios |\n|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	mapped := map[string]bool{}
+	word := regexp.MustCompile("`([a-z][a-z-]+)`")
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, "|")
+		if len(cells) != 4 {
+			t.Fatalf("%q is no row of two cells", row)
+		}
+		for _, name := range word.FindAllStringSubmatch(cells[2], -1) {
+			mapped[name[1]] = true
+		}
+	}
+	for _, s := range scenarios.All() {
+		if !mapped[s.Name] {
+			t.Errorf("%s stands under no subject in docs/scenarios.md", s.Name)
+		}
+		delete(mapped, s.Name)
+	}
+	for _, other := range []string{"from"} { // a word of the language
+		delete(mapped, other)
+	}
+	for name := range mapped {
+		t.Errorf("docs/scenarios.md names the scenario %s, and there is none", name)
 	}
 }
