@@ -5,7 +5,7 @@
 # make storm    1,000,000 messages and 20,000 kills on one mailbox, and the account of them
 # make sim      check the simulated kernel in 10,000 random runs of each kind of object
 # make explore  check it in all runs of random small programs
-# make truth    compare what generated scenarios come to: simulated, on a mount, with queues of POSIX
+# make truth    compare what generated scenarios come to: simulated, on a mount, with what the kernel has
 # make install  the command to PREFIX/bin (/usr/local/bin), its manual to PREFIX/share/man
 
 # A mount of one user's keeps others out of its directory, so each has one: the XDG Base

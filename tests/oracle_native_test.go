@@ -25,9 +25,11 @@ type native struct {
 	name     string
 	declared []scenario.Declaration
 	where    nativeAddress
+	alone    []bool // FIFOs of which the scenario uses one end only
 	held     []int
 
 	files map[scenario.End]int // of a process
+	lazy  map[scenario.End]bool
 	holds map[int]int
 }
 
@@ -37,7 +39,7 @@ type nativeAddress struct {
 }
 
 func newNative(t testing.TB, name string, s *scenario.Scenario) (*native, error) {
-	n := &native{name: name, declared: s.Declarations()}
+	n := findNative(name, s)
 	dir := t.TempDir()
 	n.where.Shared = filepath.Join(dir, "shared")
 	if err := os.WriteFile(n.where.Shared, nil, 0o600); err != nil {
@@ -85,6 +87,36 @@ func newNative(t testing.TB, name string, s *scenario.Scenario) (*native, error)
 		n.where.Objects = append(n.where.Objects, id)
 	}
 	return n, nil
+}
+
+// findNative is what a process knows of the place without its address.
+func findNative(name string, s *scenario.Scenario) *native {
+	n := &native{name: name, declared: s.Declarations()}
+	for object := range n.declared {
+		n.alone = append(n.alone, s.Alone(object))
+	}
+	return n
+}
+
+// interruptible has signals end the waits of pipes and queues, which SA_RESTART, sigaction(2),
+// would resume. That is how the runtime installs its handlers.
+func interruptible(s syscall.Signal) error {
+	const saRestart = 0x10000000
+	var action struct {
+		handler  uintptr
+		flags    uint64
+		restorer uintptr
+		mask     uint64
+	}
+	size := unsafe.Sizeof(action.mask)
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), 0, uintptr(unsafe.Pointer(&action)), size, 0, 0); errno != 0 {
+		return errno
+	}
+	action.flags &^= saRestart
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, size, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // hold opens both ends of a FIFO, so that no open of a process waits.
@@ -163,6 +195,8 @@ func (n *native) Look(what string, object int) (int64, error) {
 			return 0, errno
 		}
 		return int64(v), nil
+	case n.name == fifoName && what == "bytes" && n.alone[object]:
+		return 0, nil // to look would be to open the other end
 	case n.name == fifoName && what == "bytes":
 		fd, err := syscall.Open(n.where.Objects[object], syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
@@ -177,7 +211,7 @@ func (n *native) Look(what string, object int) (int64, error) {
 
 // waits are the system calls in which a process waits, by mechanism.
 var waits = map[string][]int{
-	fifoName:   {unix.SYS_READ, unix.SYS_WRITE},
+	fifoName:   {unix.SYS_READ, unix.SYS_WRITE, unix.SYS_OPENAT},
 	mqueueName: {unix.SYS_MQ_TIMEDSEND, unix.SYS_MQ_TIMEDRECEIVE},
 	sysvName:   {unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP},
 }
@@ -197,7 +231,8 @@ func (n *native) Parked(pids []int) (map[int]bool, error) {
 		if err != nil {
 			continue
 		}
-		var number, fd int
+		var number int
+		var fd uint64 // openat(2) has AT_FDCWD there
 		if k, _ := fmt.Sscanf(string(call), "%d 0x%x", &number, &fd); k < 2 {
 			continue // "running"
 		}
@@ -209,8 +244,17 @@ func (n *native) Parked(pids []int) (map[int]bool, error) {
 }
 
 func (n *native) Open(ends []scenario.End) error {
-	n.files, n.holds = map[scenario.End]int{}, map[int]int{}
+	n.files, n.holds, n.lazy = map[scenario.End]int{}, map[int]int{}, map[scenario.End]bool{}
+	for _, s := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2} { // of live
+		if err := interruptible(s); err != nil {
+			return err
+		}
+	}
 	for _, e := range ends {
+		if n.alone[e.Object] {
+			n.lazy[e] = true // fifo(7): there is nobody to open the other end
+			continue
+		}
 		var fd int
 		var err error
 		switch {
@@ -218,10 +262,8 @@ func (n *native) Open(ends []scenario.End) error {
 			continue
 		case n.name == mqueueName:
 			fd, err = mqOpen(n.where.Objects[e.Object], syscall.O_RDWR, nil)
-		case e.Op == objects.Read:
-			fd, err = syscall.Open(n.where.Objects[e.Object], syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		default:
-			fd, err = syscall.Open(n.where.Objects[e.Object], syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+			fd, err = n.openFIFO(e, 0)
 		}
 		if err != nil {
 			return err
@@ -231,11 +273,33 @@ func (n *native) Open(ends []scenario.End) error {
 	return nil
 }
 
+func (n *native) openFIFO(e scenario.End, flags int) (int, error) {
+	if e.Op == objects.Write {
+		flags |= syscall.O_WRONLY
+	}
+	return syscall.Open(n.where.Objects[e.Object], flags|syscall.O_CLOEXEC, 0)
+}
+
 func (n *native) Do(o scenario.Operation) ([]byte, syscall.Errno) {
 	if n.name == sysvName {
 		return nil, n.semop(o)
 	}
 	fd, ok := n.files[o.End]
+	if !ok && n.lazy[o.End] {
+		flags := 0
+		if o.Nonblock {
+			flags = syscall.O_NONBLOCK
+		}
+		got, err := n.openFIFO(o.End, flags)
+		if err != nil {
+			errno, _ := err.(syscall.Errno)
+			return nil, errno
+		}
+		delete(n.lazy, o.End)
+		fd, ok = got, true
+		n.files[o.End] = fd
+		_ = syscall.SetNonblock(fd, false)
+	}
 	if !ok {
 		return nil, syscall.EBADF
 	}
@@ -267,6 +331,7 @@ func (n *native) Close(object int, held bool) {
 	if held {
 		return
 	}
+	maps.DeleteFunc(n.lazy, func(e scenario.End, _ bool) bool { return e.Object == object })
 	for _, e := range slices.Collect(maps.Keys(n.files)) {
 		if e.Object == object {
 			syscall.Close(n.files[e])

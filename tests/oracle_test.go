@@ -18,8 +18,8 @@ import (
 // simulation allows.
 //
 // Where the mechanisms differ by design there is no script: System V semaphores let a
-// small request overtake a big one that waits, a pipe of the kernel frees its memory by
-// pages, and SA_RESTART resumes reads of pipes and queues.
+// small request overtake a big one that waits, and a pipe of the kernel frees its memory by
+// pages.
 type script struct {
 	name   string
 	native string // the kernel's mechanism, "" if it has none like it
@@ -54,7 +54,7 @@ func TestWhatHappensForRealIsWhatTheSimulationAllows(t *testing.T) {
 			}
 			for range oracleRuns {
 				if c.native != "" {
-					e := runNative(t, c.native, s, []byte(c.source))
+					e := runNative(t, c.native, s, []byte(c.source), nil)
 					check(c.native, e)
 					seen[e.String()] = true
 				}
@@ -73,14 +73,14 @@ func TestOracleKnowsAWrongEnding(t *testing.T) {
 	if len(all) != 1 {
 		t.Fatalf("endings\n%s\nwant one", strings.Join(all, "\n"))
 	}
-	e := runNative(t, mqueueName, s, []byte(strings.Replace(scripts[0].source, `"3"`, `"4"`, 1)))
+	e := runNative(t, mqueueName, s, []byte(strings.Replace(scripts[0].source, `"3"`, `"4"`, 1)), nil)
 	if slices.Contains(all, e.String()) {
 		t.Errorf("another message makes no difference:\n%s", e)
 	}
 }
 
 // runNative runs s by a mechanism of the kernel's.
-func runNative(t testing.TB, name string, s *scenario.Scenario, source []byte) scenario.Ending {
+func runNative(t testing.TB, name string, s *scenario.Scenario, source []byte, turns []scenario.Turn) scenario.Ending {
 	t.Helper()
 	place, err := newNative(t, name, s)
 	if err != nil {
@@ -90,12 +90,12 @@ func runNative(t testing.TB, name string, s *scenario.Scenario, source []byte) s
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := live.Run(t.Context(), s, source, place, live.Options{Command: []string{self, oracleProcess}, Time: patience})
+	result, err := live.Run(t.Context(), s, source, place, live.Options{Command: []string{self, oracleProcess}, Time: patience, Turns: turns})
 	if err = errors.Join(err, place.Remove()); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	if result.Outcome.Result == "unfinished" {
-		t.Fatalf("%s: not finished within %v", name, patience)
+		t.Fatalf("%s: not finished within %v\n%s", name, patience, source)
 	}
 	return result.Ending
 }
@@ -109,7 +109,7 @@ func init() {
 		places := map[string]live.Find{}
 		for _, name := range []string{fifoName, mqueueName, sysvName} {
 			places[name] = func(at json.RawMessage, s *scenario.Scenario) (live.Place, error) {
-				n := &native{name: name, declared: s.Declarations()}
+				n := findNative(name, s)
 				return n, json.Unmarshal(at, &n.where)
 			}
 		}

@@ -171,6 +171,36 @@ func TestRealRunsReportWhatIsWrong(t *testing.T) {
 	}
 }
 
+// The run into what a search has found happens with real processes, too, if they take turns.
+func TestRealProcessesTakeTheTurnsOfASimulatedRun(t *testing.T) {
+	t.Parallel()
+	m := mount(t)
+	for _, name := range []string{"philosophers", "lost-update", "lost-wakeup", "lost-token", "lost-reply"} {
+		shipped, ok := scenarios.Named(name)
+		if !ok {
+			t.Fatalf("no scenario %s", name)
+		}
+		out, err := exec.Command(ipcfsBin, "simulate", "--explore", "--json", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found scenario.Outcome
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &found); err != nil {
+			t.Fatal(err)
+		}
+		o, status, output := m.simulateOn(t, shipped, "--replay", kernelsim.FormatSchedule(found.Schedule), "--time", patience.String())
+		if status != 0 || o.Result != found.Result {
+			t.Errorf("%s: status %d, %s; want %s as in the search\n%s", name, status, o.Result, found.Result, output)
+		}
+	}
+	cmd := exec.Command(ipcfsBin, "simulate", "--on", m.dir, "--replay", "9", "philosophers")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "the schedule is of another scenario") {
+		t.Errorf("a schedule of nothing: %v, %s", err, out)
+	}
+	m.leavesNothing(t)
+}
+
 func TestProcessesOfARealRunAreWhoTheyAreSaidToBe(t *testing.T) {
 	t.Parallel()
 	needRoot(t)

@@ -129,7 +129,7 @@ nothing wrong and was not whole, because of --states or --time.`,
 	}
 	cmd.ValidArgsFunction = completeScenarios
 	cmd.MarkFlagsMutuallyExclusive("seed", "explore", "outcomes", "replay")
-	cmd.MarkFlagsMutuallyExclusive("on", "explore", "outcomes", "replay")
+	cmd.MarkFlagsMutuallyExclusive("on", "explore", "outcomes")
 	cmd.MarkFlagsMutuallyExclusive("outcomes", "svg")
 	cmd.MarkFlagsMutuallyExclusive("outcomes", "html")
 	cmd.MarkFlagsMutuallyExclusive("json", "svg")

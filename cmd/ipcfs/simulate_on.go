@@ -47,6 +47,11 @@ func simulateOn(ctx context.Context, w io.Writer, dir, file string, text []byte,
 	if err != nil {
 		return err
 	}
+	if show.Replay != nil {
+		if o.Turns, err = s.Turns(show.Replay); err != nil {
+			return err
+		}
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err

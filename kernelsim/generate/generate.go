@@ -18,8 +18,8 @@ type Options struct {
 	// more or less decides: loops that wait, sleeps and limits of time.
 	Real bool
 
-	// Plain leaves out all policies and labels but capacities and priorities, and all
-	// operations that only ipcfs has.
+	// Plain leaves out all policies and labels but capacities and priorities, and all that
+	// only ipcfs does: queues, pipes and semaphores of the kernel can do what is left.
 	Plain bool
 }
 
@@ -184,7 +184,10 @@ func (w *writer) operation(o object) (text string) {
 	case "semaphore":
 		switch w.IntN(6) {
 		case 0, 1:
-			text = "wait " + o.name + w.any("", "", " 2")
+			text = "wait " + o.name
+			if !w.o.Plain { // of System V semaphores, small requests overtake big ones
+				text += w.any("", "", " 2")
+			}
 		case 2, 3:
 			text, waits = "post "+o.name, false
 		case 4:

@@ -35,6 +35,7 @@ type assignment struct {
 	Shared string
 	Index  int // in Instances
 	Seed   *uint64
+	Turns  bool // it asks for its turn
 }
 
 // A report is a line of JSON from a process to the coordinator.
@@ -44,7 +45,7 @@ type report struct {
 	Time    int64 // nanoseconds of the Unix epoch
 	Text    string
 	Timed   bool // of begins: it ends by itself
-	Target  int  // of kills and signals: the index of the declaration; of ready: the thread
+	Target  int  // of kills and signals: the index of the declaration; of ready: the thread; of turns: how many there were
 }
 
 type reportKind string
@@ -61,6 +62,7 @@ const (
 	violates reportKind = "violates"
 	fails    reportKind = "fails" // for reasons that are not the scenario's
 	exits    reportKind = "exits"
+	turns    reportKind = "turn" // it waits for it
 )
 
 // A process is a real process of a scenario. It implements scenario.System.
@@ -73,6 +75,9 @@ type process struct {
 	pids   []int
 	orders *bufio.Reader
 	random *rand.Rand
+
+	turns  bool // it asks for its turn, and waits
+	choice int  // that its turn came with
 }
 
 // Process is the life of a scenario's process in the program that the coordinator
@@ -102,6 +107,7 @@ func (p *process) begin(places map[string]Find) error {
 		return err
 	}
 	p.index, p.self = a.Index, p.s.Instances()[a.Index]
+	p.turns = a.Turns
 	if a.Seed != nil {
 		p.random = rand.New(rand.NewPCG(*a.Seed, uint64(a.Index)))
 	}
@@ -154,6 +160,22 @@ func (p *process) report(r report) {
 func (p *process) say(kind reportKind, text string) { p.report(report{Kind: kind, Text: text}) }
 
 func (p *process) glance() *glance { return &glance{s: p.s, t: p.table, place: p.place, pids: p.pids} }
+
+// Turn waits for the process's turn, where turns are taken.
+func (p *process) Turn(n int) {
+	if !p.turns {
+		return
+	}
+	p.report(report{Kind: turns, Target: n})
+	order, err := p.orders.ReadString('\n')
+	if err != nil {
+		os.Exit(1)
+	}
+	// An order without a number sets it free.
+	if p.choice, err = strconv.Atoi(strings.TrimSpace(order)); err != nil {
+		p.turns = false
+	}
+}
 
 // locked carries out f under the lock and holds what it has changed against what is
 // to hold always.
@@ -326,6 +348,9 @@ func (p *process) Sleep(d objects.Time) syscall.Errno {
 }
 
 func (p *process) Choose(n int) int {
+	if p.turns {
+		return min(p.choice, n-1)
+	}
 	if p.random == nil {
 		return 0
 	}

@@ -38,6 +38,10 @@ type Options struct {
 
 	// Operations ends a run that has done so many; 0 is no bound.
 	Operations int
+
+	// Turns, if not nil, are what the processes do one after another. When they are over, each
+	// goes on as it likes.
+	Turns []scenario.Turn
 }
 
 // DefaultTime is how long a run goes on.
@@ -84,6 +88,7 @@ type run struct {
 	failed    error
 	faults    []fault
 	random    *rand.Rand
+	steering  steering
 }
 
 // A child is a process as the coordinator knows it.
@@ -99,6 +104,11 @@ type child struct {
 	waits   string // the operation under way
 	timed   bool
 	history []string
+
+	wants   int     // the number of the turn that it waits for, 0 if it waits for none
+	granted int     // it may go on up to that turn
+	choice  int     // that comes with it
+	harm    *report // it waits until the victims of its kill are dead
 }
 
 // A fault is due when so much has been reported.
@@ -117,7 +127,8 @@ func Run(ctx context.Context, s *scenario.Scenario, source []byte, place Place, 
 		o.Time = DefaultTime
 	}
 	r := &run{s: s, o: o, place: place}
-	if o.Seed != nil {
+	r.steering.turns = o.Turns
+	if o.Seed != nil && o.Turns == nil {
 		r.random = rand.New(rand.NewPCG(*o.Seed, 0))
 		r.dealFaults()
 	}
@@ -190,7 +201,7 @@ func (r *run) start(ctx context.Context, source []byte) error {
 		}
 		r.processes = append(r.processes, c)
 		r.pids = append(r.pids, c.cmd.Process.Pid)
-		a := assignment{File: r.s.File, Source: source, Place: r.place.Name(), At: at, Shared: r.place.Shared(), Index: i, Seed: r.o.Seed}
+		a := assignment{File: r.s.File, Source: source, Place: r.place.Name(), At: at, Shared: r.place.Shared(), Index: i, Seed: r.o.Seed, Turns: r.o.Turns != nil}
 		line, err := json.Marshal(a)
 		if err != nil {
 			return err
@@ -315,6 +326,9 @@ func (r *run) heed(report report) {
 		}
 	case kills, signals:
 		r.harm(report)
+	case turns:
+		c.wants = report.Target
+		return
 	}
 	r.reports = append(r.reports, report)
 	for len(r.faults) > 0 && r.faults[0].due <= len(r.reports) {
@@ -326,8 +340,9 @@ func (r *run) heed(report report) {
 
 // harm does what a process asked for, and tells it.
 func (r *run) harm(request report) {
+	waits := r.deferred(request)
 	for i, c := range r.processes {
-		if c.Process == request.Target && i != request.Process {
+		if c.Process == request.Target && i != request.Process && !waits {
 			if request.Kind == kills {
 				r.kill(i)
 			} else {
@@ -335,7 +350,9 @@ func (r *run) harm(request report) {
 			}
 		}
 	}
-	_, _ = io.WriteString(r.processes[request.Process].orders, "done\n")
+	if !waits || request.Kind == signals {
+		_, _ = io.WriteString(r.processes[request.Process].orders, "done\n")
+	}
 }
 
 // strike makes a fault happen to somebody.
@@ -450,6 +467,11 @@ func (r *run) watch(ctx context.Context) (*Result, error) {
 			return out, nil
 		}
 		quiet := len(r.reports) == before
+		if r.o.Turns != nil {
+			if err := r.steer(quiet); err != nil {
+				return nil, err
+			}
+		}
 		if quiet {
 			still, err := r.still()
 			if err != nil {

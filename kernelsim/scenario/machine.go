@@ -719,10 +719,14 @@ func (m *machine) operation() Operation {
 // Act carries out the program of i on sys and returns when it has ended.
 func (s *Scenario) Act(i Instance, sys System) {
 	m := newMachine(s, i, sys)
-	for {
+	turner, _ := sys.(Turner)
+	for n := 1; ; n++ {
 		q, asked := m.next()
 		if !asked {
 			return
+		}
+		if turner != nil {
+			turner.Turn(n)
 		}
 		var a answer
 		m.rounds = 0

@@ -31,6 +31,7 @@ type simulated struct {
 	lone  []End // that its first operation on them opens
 	did   []string
 	task  task
+	asked int // how often it has asked for something
 }
 
 // A task is how far a process is in what it has asked for.
@@ -238,6 +239,7 @@ func (a *simulated) Next(*kernel.Process) kernel.Call {
 			}
 			a.p.Line = a.line()
 			a.task = task{ask: q, phase: begun}
+			a.asked++
 		}
 		if call := a.proceed(); call != nil {
 			a.rounds = 0
