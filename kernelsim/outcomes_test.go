@@ -90,3 +90,26 @@ func TestScheduleOfAnotherScenarioIsRefused(t *testing.T) {
 		t.Error("a word is a choice")
 	}
 }
+
+// What a process has done in one run is not written over by what it does in another.
+func TestEndingsKeepTheirHistories(t *testing.T) {
+	s, err := scenario.Parse("x", []byte("shared n = 0\nprocess p:\n  print 1\n  print 2\n  print n\n  choose c in 0..2\nprocess q:\n  n = 1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, complete := s.Endings(DefaultStates, true)
+	met := map[string]bool{}
+	for _, e := range all {
+		met[strings.Join(e.Processes[0].Did, ", ")] = true
+	}
+	for n := range 2 {
+		for c := range 3 {
+			if want := fmt.Sprintf("prints 1, prints 2, prints %d, chooses %d", n, c); !met[want] {
+				t.Errorf("no ending after %s: there are %v", want, met)
+			}
+		}
+	}
+	if !complete || len(all) != 6 {
+		t.Errorf("%d endings, searched whole: %t; want 6", len(all), complete)
+	}
+}

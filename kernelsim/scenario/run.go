@@ -512,7 +512,7 @@ func (a *simulated) close(object int, held bool) kernel.Call {
 
 func (a *simulated) remember(text string) {
 	if a.m.histories {
-		a.did = append(a.did, text)
+		a.did = append(slices.Clip(a.did), text) // what an image or an ending has of it stays
 	}
 }
 
