@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ipcfs/kernelsim"
+	"ipcfs/kernelsim/explore"
 	"ipcfs/kernelsim/generate"
 	"ipcfs/kernelsim/scenario"
 )
@@ -77,7 +78,7 @@ func compare(t *testing.T, o generate.Options, scenarios int, run func(s *scenar
 		if err != nil {
 			t.Fatal(err)
 		}
-		ways, complete := s.Ways(states, true)
+		ways, complete := s.Ways(explore.Bounds{States: states}, true)
 		if !complete || strings.Contains(ways[0].Ending.Violated, "is refused to have") { // a real run does not begin
 			continue
 		}
