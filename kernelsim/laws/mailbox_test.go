@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ipcfs/objects"
+	"ipcfs/objects/mailbox"
 )
 
 // A flaw is a deliberate bug in a mailbox: what submit does instead of the mailbox.
@@ -31,6 +32,10 @@ func (b *flawed) Submit(now objects.Time, r *objects.Request) objects.Finished {
 func (b *flawed) Deadline() objects.Time { return b.Object.(objects.Expirer).Deadline() }
 func (b *flawed) Expire(now objects.Time) objects.Finished {
 	return b.Object.(objects.Expirer).Expire(now)
+}
+
+func (b *flawed) Rendered(now objects.Time, r *objects.Request, text []byte) objects.Finished {
+	return b.Object.(objects.Renderer).Rendered(now, r, text)
 }
 
 // as submits r as if the mailbox had another policy. It panics, which ends a run without
@@ -136,8 +141,8 @@ var flaws = []flaw{
 	{"a receipt names somebody else", func(b *flawed, now objects.Time, r *objects.Request) objects.Finished {
 		done := b.Object.Submit(now, r)
 		for d := range done.All() {
-			if d.Op == objects.Receipt && d.Errno == 0 {
-				d.Data = bytes.Replace(d.Data, []byte("received "), []byte("received 9"), 1)
+			if lines, ok := d.Unrendered.([]mailbox.Outcome); ok {
+				lines[0].By.Pid += 90
 			}
 		}
 		return done

@@ -208,7 +208,7 @@ func (b *Mailbox) Booked() map[uint32]objects.Cost {
 			message(m)
 		}
 	}
-	for _, q := range []*objects.Queue{&b.senders, &b.beginners} {
+	for _, q := range []*objects.Queue{&b.senders.Queue, &b.beginners} {
 		for r := q.First(); r != nil; r = r.Next() {
 			add(r.Caller.Uid, objects.Cost{Bytes: int64(len(of(r).rest))})
 			message(of(r).message)

@@ -255,6 +255,7 @@ func (b *Mailbox) returnShare(now objects.Time, r *objects.Request, m *Message, 
 // reorder sorts what is held, and the inboxes, by the mailbox's order.
 func (b *Mailbox) reorder() {
 	b.held.reorder(b.order)
+	b.senders.reorder()
 	for _, h := range b.handles {
 		slices.SortStableFunc(FileOf(h).inbox, func(x, y *Message) int {
 			switch {

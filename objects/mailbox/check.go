@@ -89,6 +89,9 @@ func (b *Mailbox) checkStates() error {
 	}
 	for s := b.senders.First(); s != nil; s = s.Next() {
 		check(of(s).message, offered)
+		if err == nil && b.senders.index != nil && of(s).lanes == nil {
+			err = fmt.Errorf("the index misses what a sender offers")
+		}
 	}
 	for _, h := range b.handles {
 		check(FileOf(h).begun, begun)
@@ -104,7 +107,7 @@ func (b *Mailbox) checkStates() error {
 func (b *Mailbox) checkHandles() error {
 	owed := make(map[*Message]int)
 	waiting := make(map[*objects.Handle]int)
-	for _, q := range []*objects.Queue{&b.senders, &b.beginners, &b.receivers.Queue, &b.peekers.Queue, &b.awaiting, &b.unrendered} {
+	for _, q := range []*objects.Queue{&b.senders.Queue, &b.beginners, &b.receivers.Queue, &b.peekers.Queue, &b.awaiting, &b.unrendered} {
 		for r := q.First(); r != nil; r = r.Next() {
 			waiting[r.Handle]++
 		}

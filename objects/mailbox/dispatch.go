@@ -16,15 +16,15 @@ func (b *Mailbox) senderFor(h *objects.Handle) *objects.Request {
 	if b.receiving == Broadcast && !looks {
 		return nil
 	}
-	var next *objects.Request
+	next := b.senders.first(only, b.order)
+	if next == nil || looks || of(next).message.share == nil {
+		return next
+	}
+	// It was offered to subscribers before receivers changed. There is one such at most.
+	next = nil
 	for s := b.senders.First(); s != nil; s = s.Next() {
-		if of(s).message.share != nil && !looks || !only.admits(of(s).message) {
-			continue
-		}
-		if only == nil && b.order == FIFO {
-			return s
-		}
-		if next == nil || b.order.rank(of(s).message) > b.order.rank(of(next).message) {
+		m := of(s).message
+		if m.share == nil && only.admits(m) && (next == nil || b.order.rank(m) > b.order.rank(of(next).message)) {
 			next = s
 		}
 	}

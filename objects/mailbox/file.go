@@ -120,6 +120,7 @@ type request struct {
 	ticket uint64       // its number in the line that it is parked in; they rise
 	lane   *requestLane // in the index of that line, nil: in none
 	place  int32        // in that lane, counted from 1
+	lanes  *offerPlaces // in the index of senders, nil: it has none
 }
 
 // Reset implements Part.
@@ -173,6 +174,8 @@ func (b *Mailbox) unpark(r *objects.Request) {
 		b.receivers.remove(r)
 	case &b.peekers.Queue:
 		b.peekers.remove(r)
+	case &b.senders.Queue:
+		b.senders.remove(r)
 	default:
 		r.Queue().Remove(r)
 	}

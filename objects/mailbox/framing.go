@@ -205,7 +205,7 @@ func (b *Mailbox) waitToBegin(now objects.Time, r *objects.Request) syscall.Errn
 	since := now
 	if r.Parked() { // and has sent something
 		since = r.Since
-		b.senders.Remove(r)
+		b.senders.remove(r)
 	}
 	r.Data = nil
 	b.beginners.Push(since, r)
@@ -218,7 +218,7 @@ func (b *Mailbox) mayBegin(r *objects.Request) bool {
 	before := func(q *objects.Queue) bool { return q.First() != nil && q.First() != r }
 	return b.admit(arrival{
 		m: compose(r, nil), bytes: int64(n), begins: true,
-		ahead: before(&b.senders) || before(&b.beginners),
+		ahead: before(&b.senders.Queue) || before(&b.beginners),
 	}).admitted()
 }
 
@@ -263,7 +263,7 @@ func (b *Mailbox) endBegun(now objects.Time, h *objects.Handle, killed bool, don
 	r := &objects.Request{Op: objects.Send, Caller: m.Sender}
 	of(r).message = m
 	b.enter(m, offered)
-	b.senders.Push(now, r)
+	b.senders.push(now, r, b.order)
 	b.show(m, done)
 	if b.senders.First() == r {
 		b.offer(now, r, done)

@@ -25,6 +25,19 @@ func (m *Message) keys() [selectorKeys]Selector {
 	}
 }
 
+// selectedBy yields what selects m, anything among it.
+func (m *Message) selectedBy(yield func(Selector) bool) {
+	for by, key := range m.keys() {
+		if (Selection(by) != ByPriority || !m.Urgent) && !yield(key) {
+			return
+		}
+	}
+	if m.Urgent && !yield(Selector{By: ByUrgency}) {
+		return
+	}
+	yield(anything)
+}
+
 // key is s without what it does not select by.
 func (s *Selector) key() Selector {
 	switch s.By {
@@ -139,7 +152,9 @@ type requestLane struct {
 }
 
 // anything is the key of those who do not select.
-var anything = Selector{By: ByUrgency + 1}
+var anything = Selector{By: anySelection}
+
+const anySelection = ByUrgency + 1
 
 // insert puts r, which is the last of its queue now, into its lane.
 func (x requestIndex) insert(r *objects.Request) {
@@ -186,14 +201,9 @@ func (q *line) firstFor(m *Message) *objects.Request {
 			q.index.insert(r)
 		}
 	}
-	first := q.index.first(anything, nil)
-	for by, key := range m.keys() {
-		if Selection(by) != ByPriority || !m.Urgent {
-			first = q.index.first(key, first)
-		}
-	}
-	if m.Urgent {
-		first = q.index.first(Selector{By: ByUrgency}, first)
+	var first *objects.Request
+	for key := range m.selectedBy {
+		first = q.index.first(key, first)
 	}
 	return first
 }

@@ -114,6 +114,73 @@ func TestIndexFindsWhatAWalkFinds(t *testing.T) {
 }
 
 // BenchmarkSelectiveReceive takes a message of one topic from behind 60,000 of another.
+// TestOffersAreFoundAsAWalkFindsThem has far more senders wait than a walk passes by.
+func TestOffersAreFoundAsAWalkFindsThem(t *testing.T) {
+	indexed, found := 0, 0
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		b := mailbox(t, "capacity", []string{"0", "3"}[seed%2], "order", []string{"fifo", "priority"}[seed/2%2], "framing", []string{"write", "line"}[seed/4%2])
+		for step := range 400 {
+			label := randomSelector(rng)
+			for label != nil && label.By == ByUrgency {
+				label = randomSelector(rng)
+			}
+			switch rng.IntN(12) {
+			case 0:
+				b.Submit(0, &objects.Request{Op: objects.Receive, Handle: &objects.Handle{Reads: true, ReadOp: objects.Receive, Own: &File{Filter: label}}, Size: 9, Nonblock: true})
+			case 1:
+				s := b.senders.First()
+				for range rng.IntN(40) {
+					if s != nil {
+						s = s.Next()
+					}
+				}
+				if s != nil {
+					b.Cancel(0, s, 4)
+				}
+			case 2:
+				if rng.IntN(20) == 0 {
+					b.SetPolicy(0, "order", []string{"fifo", "priority"}[rng.IntN(2)])
+				}
+				if rng.IntN(90) == 0 {
+					b.SetPolicy(0, "overflow", "fail")
+					b.SetPolicy(0, "overflow", "block")
+				}
+			default:
+				s := send([]string{"x\n", "x\ny\nz\n", "y\n"}[rng.IntN(3)])
+				FileOf(s.Handle).Filter, s.Caller.Uid = label, uint32(rng.IntN(4))
+				b.Submit(0, s)
+			}
+			only := randomSelector(rng)
+			var want *objects.Request
+			for s := b.senders.First(); s != nil; s = s.Next() {
+				if m := of(s).message; only.admits(m) && (want == nil || b.order.rank(m) > b.order.rank(of(want).message)) {
+					want = s
+				}
+			}
+			if got := b.senders.first(only, b.order); got != want {
+				t.Fatalf("seed %d step %d: for %+v the sender %v; want %v", seed, step, only, got, want)
+			}
+			if b.senders.index != nil {
+				if indexed++; want != nil {
+					found++
+				}
+			}
+			if step%20 == 0 {
+				if err := b.Check(); err != nil {
+					t.Fatalf("seed %d step %d: %v", seed, step, err)
+				}
+			}
+		}
+		if b.Destroy(0); b.senders.index != nil {
+			t.Errorf("seed %d: an empty queue has an index", seed)
+		}
+	}
+	if indexed < 1000 || found < 500 {
+		t.Errorf("an index was made in %d steps and found something in %d of them; the test tests little", indexed, found)
+	}
+}
+
 func BenchmarkSelectiveReceive(b *testing.B) {
 	o, sender, _ := benchmarkMailbox(b, "capacity", "max")
 	data := make([]byte, 64)
@@ -149,5 +216,21 @@ func BenchmarkSendBesideSelectiveReceivers(b *testing.B) {
 		o.Submit(0, &r)
 		s = objects.Request{Op: objects.Send, Handle: labelled, Data: data}
 		o.Submit(0, &s)
+	}
+}
+
+// BenchmarkReceiveFromOneOfManySenders selects a message of which 10,000 senders offer others.
+func BenchmarkReceiveFromOneOfManySenders(b *testing.B) {
+	o, _, _ := benchmarkMailbox(b, "capacity", "0")
+	for i := range 10_000 {
+		h := &objects.Handle{Writes: true, WriteOp: objects.Send, Own: &File{Filter: &Selector{By: ByTopic, Topic: fmt.Sprint(i)}}}
+		o.Submit(0, &objects.Request{Op: objects.Send, Handle: h, Data: []byte("x")})
+	}
+	topic := &Selector{By: ByTopic, Topic: "wanted"}
+	labelled := &objects.Handle{Writes: true, WriteOp: objects.Send, Own: &File{Filter: topic}}
+	selective := &objects.Handle{Reads: true, ReadOp: objects.Receive, Own: &File{Filter: topic}}
+	for b.Loop() {
+		o.Submit(0, &objects.Request{Op: objects.Send, Handle: labelled, Data: []byte("x")})
+		o.Submit(0, &objects.Request{Op: objects.Receive, Handle: selective, Size: 9})
 	}
 }

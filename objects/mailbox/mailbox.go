@@ -86,7 +86,7 @@ type Mailbox struct {
 	leases       *deadlines[*objects.Handle] // that end; nil before the first lease
 	nextLeaseEnd objects.Time                // none of them ends before; 0: none does
 	dead         messageList                 // that are to go to the dead letters
-	senders      objects.Queue
+	senders      offers
 	beginners    objects.Queue // senders that wait before the beginning of a message
 	receivers    line
 	peekers      line
@@ -241,7 +241,7 @@ func (b *Mailbox) Cancel(now objects.Time, r *objects.Request, cause syscall.Err
 	switch {
 	case r.Queue() == nil:
 		return done
-	case r.Queue() != &b.senders && r.Queue() != &b.beginners:
+	case r.Queue() != &b.senders.Queue && r.Queue() != &b.beginners:
 		b.unpark(r)
 		return r.Fail(cause)
 	case of(r).message != nil && of(r).message.share != nil && of(r).message.Seq != 0:
@@ -301,6 +301,7 @@ func (b *Mailbox) takeBack(now objects.Time, r *objects.Request) objects.Finishe
 func (b *Mailbox) Destroy(now objects.Time) objects.Finished {
 	var done objects.Finished
 	b.destroyed, b.nextExpiry, b.nextLeaseEnd = true, 0, 0
+	b.senders.reorder()
 	b.held.ages, b.held.index = nil, nil // for what is going, all of it
 	for _, l := range []*messageList{&b.held, &b.dead} {
 		for m := l.pop(); m != nil; m = l.pop() {
@@ -322,7 +323,7 @@ func (b *Mailbox) Destroy(now objects.Time) objects.Finished {
 	b.peekers.drain(&done, syscall.EIDRM)
 	b.awaiting.Drain(&done, syscall.EIDRM)
 	b.unrendered.Drain(&done, syscall.EIDRM)
-	for _, q := range []*objects.Queue{&b.senders, &b.beginners} {
+	for _, q := range []*objects.Queue{&b.senders.Queue, &b.beginners} {
 		for s := q.First(); s != nil; s = q.First() {
 			if of(s).message != nil {
 				b.unsend(of(s).message)
@@ -403,7 +404,7 @@ func (b *Mailbox) Stat() []objects.Counter { return counters.Stat(b) }
 // Waiters implements Object.
 func (b *Mailbox) Waiters() iter.Seq[*objects.Request] {
 	return func(yield func(*objects.Request) bool) {
-		for _, q := range []*objects.Queue{&b.senders, &b.beginners, &b.receivers.Queue, &b.peekers.Queue, &b.awaiting, &b.unrendered} {
+		for _, q := range []*objects.Queue{&b.senders.Queue, &b.beginners, &b.receivers.Queue, &b.peekers.Queue, &b.awaiting, &b.unrendered} {
 			for r := range q.All() {
 				if r.Handle != nil && !yield(r) {
 					return

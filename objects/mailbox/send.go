@@ -63,6 +63,7 @@ func (b *Mailbox) advance(now objects.Time, r *objects.Request, done *objects.Fi
 		case wait:
 			if r.Parked() {
 				b.enter(m, offered)
+				b.senders.offer(r, b.order)
 			} else {
 				b.park(now, r, done)
 			}
@@ -87,6 +88,7 @@ func (b *Mailbox) advance(now objects.Time, r *objects.Request, done *objects.Fi
 
 // passed notes that the message of r has been sent.
 func (b *Mailbox) passed(r *objects.Request) {
+	b.senders.withdraw(r)
 	r.N += len(of(r).message.Data) - int(of(r).begun)
 	of(r).message, of(r).begun = nil, 0
 }
@@ -148,7 +150,7 @@ func (b *Mailbox) park(now objects.Time, r *objects.Request, done *objects.Finis
 	of(r).message.own()
 	r.Data = nil
 	b.enter(of(r).message, offered)
-	b.senders.Push(now, r)
+	b.senders.push(now, r, b.order)
 	b.show(of(r).message, done)
 	if b.senders.First() == r {
 		b.offer(now, r, done)

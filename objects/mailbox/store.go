@@ -74,9 +74,9 @@ func (b *Mailbox) store(now objects.Time, m *Message, done *objects.Finished) {
 // storeOrphan stores the message of s, whose file is closed, although there is no room:
 // nobody is left who could be told of the failure.
 func (b *Mailbox) storeOrphan(now objects.Time, s *objects.Request, done *objects.Finished) {
+	b.unpark(s)
 	m := of(s).message
 	of(s).message = nil
-	b.unpark(s)
 	if b.receiving == Broadcast && m.share == nil && !b.anyoneFor(m) {
 		b.put(now, m, decision{verdict: discard}, done)
 		return
