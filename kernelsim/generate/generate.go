@@ -62,7 +62,7 @@ func (w *writer) declare() {
 	}
 	w.WriteString("shared n = 0\n")
 	w.processes = []string{"p", "q", "r"}[:2+w.IntN(2)]
-	if !w.o.Plain && w.one(4) {
+	if w.one(4) {
 		w.WriteString(w.any("faults kills=1\n", "faults signals=1\n"))
 	}
 }
