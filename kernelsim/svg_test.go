@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ipcfs/kernelsim/scenarios"
+	"ipcfs/kernelsim/timeline"
 )
 
 func TestSVGIsWellFormedAndShowsWhoWaits(t *testing.T) {
@@ -39,7 +40,7 @@ func TestSVGStandsByItself(t *testing.T) {
 		var out bytes.Buffer
 		_ = Simulate(&out, s.Name, s.Source, SimulateOptions{SVG: true})
 		text := out.String()
-		for _, want := range []string{`viewBox="0 0 `, "<title>" + escaped(s.Title) + "</title>", ">step<", ">1<", ">goes on, or could<", ">waits<", ">sleeps<"} {
+		for _, want := range []string{`viewBox="0 0 `, "<title>" + timeline.EscapeXML(s.Title) + "</title>", ">step<", ">1<", ">goes on, or could<", ">waits<", ">sleeps<"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %q in\n%s", s.Name, want, text)
 			}
@@ -53,12 +54,6 @@ func TestSVGStandsByItself(t *testing.T) {
 			}
 		}
 	}
-}
-
-func escaped(s string) string {
-	var b bytes.Buffer
-	_ = xml.EscapeText(&b, []byte(s))
-	return b.String()
 }
 
 func TestSVGOfHostileTextIsWellFormed(t *testing.T) {

@@ -3,11 +3,12 @@ package graph
 import (
 	"cmp"
 	"fmt"
-	"html"
 	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"ipcfs/kernelsim/timeline"
 )
 
 // Drawn is how many states SVG draws: with more, nobody finds one.
@@ -61,7 +62,7 @@ func (g *Graph) SVG() []byte {
 	b.WriteString(`<rect width="100%" height="100%" fill="#fff"/>` + "\n")
 	for i, text := range g.heading() {
 		size := 11
-		if i < len(wrapped(g.Title, titleLetters)) {
+		if i < len(timeline.Wrapped(g.Title, titleLetters)) {
 			size = 14
 		}
 		fmt.Fprintf(&b, `<text x="%d" y="%d" font-size="%d">%s</text>`+"\n", margin, margin+captions*i+10, size, escape(text))
@@ -108,19 +109,7 @@ const titleLetters, captionLetters = 68, 88
 
 // heading is the title and the caption, in lines that fit.
 func (g *Graph) heading() []string {
-	return slices.Concat(wrapped(g.Title, titleLetters), wrapped(g.caption(), captionLetters))
-}
-
-// wrapped is text in lines of so many letters.
-func wrapped(text string, letters int) (lines []string) {
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && utf8.RuneCountInString(line+word) >= letters {
-			lines, line = append(lines, line), ""
-		}
-		line = strings.TrimSpace(line + " " + word)
-	}
-	return append(lines, line)
+	return slices.Concat(timeline.Wrapped(g.Title, titleLetters), timeline.Wrapped(g.caption(), captionLetters))
 }
 
 func (g *Graph) legend(b *strings.Builder, y int) {
@@ -207,15 +196,5 @@ func (g *Graph) draw(b *strings.Builder, e Step, x, y []float64, width, height f
 	}
 }
 
-// signs stand for signs that not every font has.
-var signs = strings.NewReplacer("✗", "×", "→", "->")
-
-// escape escapes text for XML, which has no control characters: XML 1.0, 2.2.
-func escape(text string) string {
-	return html.EscapeString(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0xfffe || r == 0xffff {
-			return ' '
-		}
-		return r
-	}, signs.Replace(text)))
-}
+// escape is text as XML has it, in signs that every font has.
+func escape(text string) string { return timeline.EscapeXML(timeline.Plain(text)) }

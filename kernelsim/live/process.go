@@ -45,7 +45,14 @@ type report struct {
 	Time    int64 // nanoseconds of the Unix epoch
 	Text    string
 	Timed   bool // of begins: it ends by itself
-	Target  int  // of kills and signals: the index of the declaration; of ready: the thread; of turns: how many there were
+	Stored  *stored
+	Target  int // of kills and signals: the index of the declaration; of ready: the thread; of turns: how many there were
+}
+
+// A stored is what a process has stored in a shared variable.
+type stored struct {
+	Variable int
+	Value    string // as a scenario spells it
 }
 
 type reportKind string

@@ -609,6 +609,10 @@ func (r *run) timeline(result *Result) *timeline.Timeline {
 	for i, c := range r.processes {
 		states[i] = timeline.ProcessState{Name: c.Name, Pid: uint32(r.pids[i]), State: kernel.Ready.String()}
 	}
+	var variables []timeline.Variable
+	for i, v := range r.s.Variables() {
+		variables = append(variables, timeline.Variable{Name: r.s.VariableName(i), Value: v.Literal()})
+	}
 	add := func(at int64, i int, text string) {
 		t := max(0, objects.Time(at-r.began.UnixNano()))
 		grain := 10 * kernel.Microsecond
@@ -618,11 +622,14 @@ func (r *run) timeline(result *Result) *timeline.Timeline {
 		t = t / grain * grain
 		line.Rows = append(line.Rows, timeline.Row{Step: len(line.Rows) + 1, Time: t,
 			Events:    []timeline.RowEvent{{Process: states[i].Name, Text: text}},
-			Processes: slices.Clone(states)})
+			Processes: slices.Clone(states), Variables: slices.Clone(variables)})
 	}
 	for _, report := range r.reports {
 		i := report.Process
 		text := report.Text
+		if report.Stored != nil {
+			variables[report.Stored.Variable].Value = report.Stored.Value
+		}
 		switch report.Kind {
 		case begins:
 			states[i].State = kernel.Blocked.String()

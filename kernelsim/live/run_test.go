@@ -343,3 +343,19 @@ func TestMountIsFoundAgain(t *testing.T) {
 		t.Errorf("a directory that is no mount: %v", err)
 	}
 }
+
+// The timeline of a real run has a column for each shared variable, in the order of the clock.
+func TestTimelineOfARealRunShowsVariables(t *testing.T) {
+	r, _ := sitting(t, "shared n = 0, word = \"\"\nprocess p:\n  n = 1\n  word = \"x\"\nprocess q:\n  n = 2\n")
+	r.began = time.Unix(0, 0)
+	r.heed(report{Process: 1, Kind: touches, Time: 3, Text: "n = 2", Stored: &stored{0, "2"}})
+	r.heed(report{Process: 0, Kind: touches, Time: 1, Text: "n = 1", Stored: &stored{0, "1"}})
+	r.heed(report{Process: 0, Kind: touches, Time: 2, Text: "word = x", Stored: &stored{1, `"x"`}})
+	var got []string
+	for _, row := range r.timeline(&Result{}).Rows {
+		got = append(got, row.Variables[0].Value+" "+row.Variables[1].Value)
+	}
+	if want := []string{`1 ""`, `1 "x"`, `2 "x"`}; !slices.Equal(got, want) {
+		t.Errorf("values %q; want %q", got, want)
+	}
+}

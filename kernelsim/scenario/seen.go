@@ -16,7 +16,7 @@ var _ timeline.Program = (*Run)(nil)
 // Shared are the shared variables as they stand.
 func (m *Run) Shared() (all []timeline.Variable) {
 	for i, d := range m.s.shared {
-		all = append(all, timeline.Variable{Name: d.name, Value: m.shared[i].literal()})
+		all = append(all, timeline.Variable{Name: d.name, Value: m.shared[i].Literal()})
 	}
 	return all
 }
@@ -26,7 +26,7 @@ func (m *Run) Locals(process int) (all []timeline.Variable) {
 	a := m.processes[process]
 	d := m.s.processes[a.self.Process]
 	for slot, name := range d.locals {
-		v := timeline.Variable{Name: name, Value: a.locals[slot].literal()}
+		v := timeline.Variable{Name: name, Value: a.locals[slot].Literal()}
 		switch {
 		case slot == meSlot && d.count == 1, slot == errnoSlot && a.locals[slot].N == 0:
 			continue
@@ -38,8 +38,8 @@ func (m *Run) Locals(process int) (all []timeline.Variable) {
 	return all
 }
 
-// literal is v as a scenario spells it.
-func (v Value) literal() string {
+// Literal is v as a scenario spells it.
+func (v Value) Literal() string {
 	if v.IsText {
 		return strconv.Quote(v.Text)
 	}

@@ -29,13 +29,13 @@ type sheet struct{ strings.Builder }
 // text writes at x, y what fits into that many letters; the whole is shown where a pointer
 // rests on it.
 func (s *sheet) text(x, y, letters int, text, attributes string) {
-	text = svgWords.Replace(text)
+	text = Plain(text)
 	hint := ""
 	if utf8.RuneCountInString(text) > letters {
-		hint = "<title>" + escapeXML(text) + "</title>"
+		hint = "<title>" + EscapeXML(text) + "</title>"
 		text = string([]rune(text)[:letters-1]) + "…"
 	}
-	fmt.Fprintf(s, `<text x="%d" y="%d"%s>%s%s</text>`+"\n", x, y, attributes, escapeXML(text), hint)
+	fmt.Fprintf(s, `<text x="%d" y="%d"%s>%s%s</text>`+"\n", x, y, attributes, EscapeXML(text), hint)
 }
 
 func (s *sheet) line(x, y, to int, class string) {
@@ -67,7 +67,7 @@ func (l *Timeline) SVG(w io.Writer, title, verdict string) error {
 		widths[c] = utf8.RuneCountInString(text)
 		for _, ln := range lines {
 			if text := ln.cells[c]; !isSign(text) {
-				widths[c] = max(widths[c], min(utf8.RuneCountInString(svgWords.Replace(text)), svgCell))
+				widths[c] = max(widths[c], min(utf8.RuneCountInString(Plain(text)), svgCell))
 			}
 		}
 	}
@@ -81,9 +81,9 @@ func (l *Timeline) SVG(w io.Writer, title, verdict string) error {
 
 	var s sheet
 	y := svgMargin + svgRow/2
-	for i, text := range slices.Concat(wrapped(title, letters*6/7), wrapped(verdict, letters)) {
+	for i, text := range slices.Concat(Wrapped(title, letters*6/7), Wrapped(verdict, letters)) {
 		weight := ""
-		if i < len(wrapped(title, letters*6/7)) {
+		if i < len(Wrapped(title, letters*6/7)) {
 			weight = ` font-weight="bold" font-size="14"`
 		}
 		s.text(svgMargin, y, letters+1, text, weight)
@@ -114,7 +114,7 @@ func (l *Timeline) SVG(w io.Writer, title, verdict string) error {
 
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" font-family="monospace" font-size="12">`+"\n", width, y+svgMargin)
-	fmt.Fprintf(&b, "<title>%s</title>\n<desc>%s</desc>\n", escapeXML(title), escapeXML(verdict))
+	fmt.Fprintf(&b, "<title>%s</title>\n<desc>%s</desc>\n", EscapeXML(title), EscapeXML(verdict))
 	b.WriteString("<style>line{stroke:#888}.blocked,.killing{stroke:#c33;stroke-width:4}.sleeping{stroke-dasharray:2 4}text{dominant-baseline:middle;fill:#111}</style>\n")
 	b.WriteString(`<rect width="100%" height="100%" fill="#fff"/>` + "\n")
 	b.WriteString(s.String() + "</svg>\n")
@@ -149,8 +149,11 @@ func isSign(text string) bool {
 	return text == ""
 }
 
-// wrapped is text in lines of so many letters.
-func wrapped(text string, letters int) (lines []string) {
+// Plain is text in signs that every font has.
+func Plain(text string) string { return svgWords.Replace(text) }
+
+// Wrapped is text in lines of so many letters.
+func Wrapped(text string, letters int) (lines []string) {
 	for paragraph := range strings.Lines(text) {
 		line := ""
 		for _, word := range strings.Fields(paragraph) {
@@ -169,9 +172,9 @@ func wrapped(text string, letters int) (lines []string) {
 	return lines
 }
 
-// escapeXML escapes what has a meaning in XML. What XML cannot have at all is shown as Go
+// EscapeXML escapes what has a meaning in XML. What XML cannot have at all is shown as Go
 // spells it.
-func escapeXML(s string) string {
+func EscapeXML(s string) string {
 	var b strings.Builder
 	for _, r := range s {
 		switch {
