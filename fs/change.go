@@ -20,10 +20,10 @@ type outcome struct {
 // A panic in change, or in what belongs to it, is a defect that leaves the object in a state
 // nobody knows. It is broken then: see breakLocked. The panic goes on to whoever logs it.
 func (f *FS) withObject(o *object, change func(now objects.Time) objects.Finished) {
-	f.settle(f.locked(o, change))
+	f.conclude(f.locked(o, change))
 }
 
-// locked is withObject for a caller that holds FS.mu, and settles the outcome when it
+// locked is withObject for a caller that holds FS.mu, and concludes it when it
 // does no more.
 func (f *FS) locked(o *object, change func(now objects.Time) objects.Finished) (out outcome) {
 	whole := false
@@ -86,8 +86,8 @@ func (f *FS) changedBoth(x, y *object, unlock func(), change func(now objects.Ti
 	return first, second
 }
 
-// settle does what a call on an object has left to do. No lock is held.
-func (f *FS) settle(out outcome) {
+// conclude does what a call on an object has left to do. No lock is held.
+func (f *FS) conclude(out outcome) {
 	if out.forward != nil {
 		f.spawn("forwarding of dead letters", func() { f.forward(out.forward) })
 	}
@@ -134,7 +134,7 @@ func (f *FS) failParked(of func(k *call) bool) {
 	}
 	for _, p := range f.conn.Parked() {
 		if k, ok := p.(*call); ok && of(k) && k.unpark() {
-			k.Errno = syscall.EIO
+			k.Errno = syscall.EIO // errno(3): its object is broken
 			k.answer()
 		}
 	}

@@ -193,8 +193,8 @@ func (f *FS) between(x, y *object, move func(now objects.Time, x, y *mailbox.Mai
 	left, arrived := f.lockedBoth(x, y, func(now objects.Time) (left, arrived objects.Finished) {
 		return move(now, x.impl.(*mailbox.Mailbox), y.impl.(*mailbox.Mailbox))
 	})
-	f.settle(arrived)
-	f.settle(left)
+	f.conclude(arrived)
+	f.conclude(left)
 }
 
 // forward moves what o has for the dead letters to that mailbox.

@@ -52,7 +52,7 @@ func (f *FS) errandFor(c *fusedev.Conn, unique uint64, uid uint32, do func(e *er
 		defer func() {
 			e.end()
 			if !whole {
-				c.Reply(unique, syscall.EIO)
+				c.Reply(unique, syscall.EIO) // errno(3): it panicked
 			}
 		}()
 		do(e)
@@ -75,6 +75,6 @@ func (e *errand) await(c <-chan struct{}) syscall.Errno {
 	case <-c:
 		return 0
 	case <-e.stop:
-		return syscall.EINTR
+		return syscall.EINTR // signal(7): a signal ended the wait
 	}
 }

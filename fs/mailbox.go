@@ -42,7 +42,7 @@ func mailboxName(name string) syscall.Errno {
 		return 0
 	}
 	if name == "." || name == ".." || strings.ContainsRune(name, '/') || validName(name) != 0 {
-		return syscall.EINVAL
+		return syscall.EINVAL // write(2): no value of this file
 	}
 	return 0
 }
@@ -67,7 +67,7 @@ func labelled(mode uint32, only mailbox.Selector) *fileSpec {
 }
 
 // mayForward is 0 if who may have the dead letters of o go to the mailbox called name.
-// EACCES: who may not send there. It is asked again when they go, for the owner of o.
+// open(2), EACCES: who may not send there. It is asked again when they go, for the owner of o.
 func mayForward(f *FS, o *object, who *identity, name string) syscall.Errno {
 	if errno := mailboxName(name); errno != 0 {
 		return errno

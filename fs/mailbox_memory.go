@@ -33,24 +33,25 @@ func sendSegment(f *FS, in *fuse.RenameIn, to *folderDir, name, newName string) 
 			}
 			return errno
 		}
-		f.settle(out)
+		f.conclude(out)
 		f.destroy(o)
 		return errno
 	}
 }
 
-// sendSegment returns what is to be settled and destroyed. later: the memory has to be
+// sendSegment returns what is to be concluded and destroyed. later: the memory has to be
 // frozen first. busy is in use now, if it is not nil, and nothing has happened.
 func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, newName string) (arrived outcome, sent, busy *object, errno syscall.Errno) {
+	sender := processCaller(in.Caller)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o, errno := f.sendableLocked(in, name)
 	switch {
 	case errno != 0:
 	case to.gone:
-		errno = syscall.EIDRM
+		errno = syscall.EIDRM // msgop(2): the mailbox was removed
 	case !to.object.maySendLocked(who):
-		errno = syscall.EACCES
+		errno = syscall.EACCES // rename(2): no permission
 	}
 	if errno != 0 {
 		return arrived, nil, nil, errno
@@ -61,7 +62,7 @@ func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, 
 			errno = later
 			return done, done
 		}
-		done, errno = mailbox.SendSegment(now, g, to.object.impl.(*mailbox.Mailbox), processCaller(in.Caller))
+		done, errno = mailbox.SendSegment(now, g, to.object.impl.(*mailbox.Mailbox), sender)
 		if errno == syscall.EBUSY && g.Removable() == 0 && !g.Storage().Mapped() && !g.Storage().Frozen() {
 			errno = later
 		}
@@ -81,7 +82,9 @@ func (f *FS) sendSegment(in *fuse.RenameIn, to *folderDir, who *identity, name, 
 	return arrived, o, nil, 0
 }
 
-// sendableLocked returns the segment called name if the caller may send it. FS.mu is held.
+// sendableLocked returns the segment called name if the caller may send it. rename(2): EINVAL,
+// flags; EPERM, no segment; ENOENT; EISDIR, one with a directory; EBUSY, it has other names.
+// FS.mu is held.
 func (f *FS) sendableLocked(in *fuse.RenameIn, name string) (*object, syscall.Errno) {
 	d, errno := f.kindDirAtLocked(in.NodeId)
 	if errno != 0 {
@@ -125,7 +128,7 @@ func receiveSegment(f *FS, in *fuse.RenameIn, d *folderDir, name, newName string
 			busy.await()
 		}
 	}
-	f.settle(out)
+	f.conclude(out)
 	f.destroy(unused)
 	if errno == 0 {
 		f.left(d, name)
@@ -169,7 +172,7 @@ func (f *FS) copyMessage(m *mailbox.Message, o *object, in *fuse.RenameIn) sysca
 }
 
 // receiveSegment makes the message m of d the memory of o, which has its bytes already if they
-// are many, and gives o its name. It returns what is to be settled and destroyed. busy is in
+// are many, and gives o its name. It returns what is to be concluded and destroyed. busy is in
 // use now, if it is not nil, and nothing has happened.
 func (f *FS) receiveSegment(in *fuse.RenameIn, d *folderDir, m *mailbox.Message, newName string, o *object) (left outcome, unused, busy *object, errno syscall.Errno) {
 	f.mu.Lock()

@@ -178,7 +178,7 @@ func (t *Table) Submit(now objects.Time, r *objects.Request) objects.Finished {
 		}
 	}
 	done := objects.One(r)
-	if r.Errno = t.give(now, r); r.Errno == 0 {
+	if r.Errno = t.acquire(now, r); r.Errno == 0 {
 		t.grant(now, *Wanted(r), &done)
 	}
 	return done
@@ -223,8 +223,8 @@ func (t *Table) Waiters() iter.Seq[*objects.Request] { return t.waiting.All() }
 // Unused reports whether nobody holds or wants a lock.
 func (t *Table) Unused() bool { return t.holders.First() == nil && t.waiting.Empty() }
 
-// give carries out r, which nothing blocks.
-func (t *Table) give(now objects.Time, r *objects.Request) syscall.Errno {
+// acquire carries out r, which nothing blocks.
+func (t *Table) acquire(now objects.Time, r *objects.Request) syscall.Errno {
 	l := *Wanted(r)
 	l.Since = now
 	return t.set(l)
@@ -241,7 +241,7 @@ func (t *Table) grant(now objects.Time, changed Lock, done *objects.Finished) {
 				if _, blocked := t.Blocker(*Wanted(r)); !blocked {
 					t.waiting.Remove(r)
 					t.Waits.remove(r)
-					if r.Errno = t.give(now, r); r.Errno == 0 && Wanted(r).Type == Shared {
+					if r.Errno = t.acquire(now, r); r.Errno == 0 && Wanted(r).Type == Shared {
 						shared = append(shared, *Wanted(r))
 					}
 					done.Add(r)
@@ -267,8 +267,8 @@ func (t *Table) holder(owner uint64) *lockHolder {
 	return h
 }
 
-// leave forgets h if it holds nothing.
-func (t *Table) leave(h *lockHolder) {
+// forgetUnused forgets h if it holds nothing.
+func (t *Table) forgetUnused(h *lockHolder) {
 	if h.own[0].n+h.own[1].n > 0 {
 		return
 	}
@@ -281,7 +281,7 @@ func (t *Table) leave(h *lockHolder) {
 // ENOLCK: it cannot be booked; nothing has changed.
 func (t *Table) set(l Lock) syscall.Errno {
 	h := t.holder(l.Owner)
-	defer t.leave(h)
+	defer t.forgetUnused(h)
 	from, to := l.Start, l.End
 	if from > 0 {
 		from--

@@ -86,13 +86,16 @@ func (b *Mailbox) settle(now objects.Time, r *objects.Request) objects.Finished 
 	switch {
 	case (verb == "ack" || verb == "nack") && arg == "", verb == "extend" && isSpan:
 	default:
+		// write(2): EINVAL, what is written is none of the verbs.
 		return r.Fail(syscall.EINVAL)
 	}
 	if FileOf(h).leased == nil {
 		if FileOf(h).late {
 			FileOf(h).late = false
+			// errno(3): ETIME, timer expired.
 			return r.Fail(syscall.ETIME)
 		}
+		// errno(3): ENOMSG, no message.
 		return r.Fail(syscall.ENOMSG)
 	}
 	var done objects.Finished
@@ -140,7 +143,7 @@ func (b *Mailbox) abandon(now objects.Time, r *objects.Request) objects.Finished
 			next := p.Next()
 			if p.Handle == h {
 				b.receivers.remove(p)
-				p.Errno = syscall.ESRCH
+				p.Errno = syscall.ESRCH // errno(3): no such process
 				done.Add(p)
 			}
 			p = next

@@ -29,8 +29,8 @@ func receives(h *objects.Handle) bool {
 	return h.Reads && h.ReadOp != objects.Peek && h.ReadOp != objects.Receipt
 }
 
-// mayOpen is 0 if h may be opened. EBUSY: the mailbox is taken; EOPNOTSUPP: what
-// everybody gets cannot be leased.
+// mayOpen is 0 if h may be opened. open(2), EBUSY, as for a device that one process at a time
+// opens: the mailbox is taken; errno(3), EOPNOTSUPP: what everybody gets cannot be leased.
 func (b *Mailbox) mayOpen(h *objects.Handle) syscall.Errno {
 	switch b.receiving {
 	case SingleReceiver:

@@ -127,7 +127,7 @@ func (p *Pipe) takeOut(n int) {
 	p.held = max(0, -over)
 	for w := p.writers.First(); over > 0; w = w.Next() {
 		k := min(over, transferOf(w).units)
-		p.admit(w, k)
+		p.accept(w, k)
 		p.held -= k
 		over -= k
 	}

@@ -194,8 +194,8 @@ func (p *Pipe) dropOldest(n int64) {
 	}
 }
 
-// admit takes n more bytes of the parked write w.
-func (p *Pipe) admit(w *objects.Request, n int64) {
+// accept takes n more bytes of the parked write w.
+func (p *Pipe) accept(w *objects.Request, n int64) {
 	transferOf(w).units -= n
 	w.N += int(n)
 	p.held += n
@@ -214,7 +214,7 @@ func (p *Pipe) pump(now objects.Time, done *objects.Finished) {
 			n = 0
 		}
 		if n > 0 {
-			p.admit(w, n)
+			p.accept(w, n)
 			p.changed = now
 		}
 		if transferOf(w).units > 0 && p.overflow == objects.Block {

@@ -42,7 +42,7 @@ func (t *Trace) Add(now objects.Time, line []byte) objects.Finished {
 	var done objects.Finished
 	t.changed = now
 	for _, rd := range t.readers {
-		rd.admit(len(line))
+		rd.tellLost(len(line))
 		if rd.lost > 0 || len(rd.pending)+len(line) > traceRoom {
 			rd.lost++
 			continue
@@ -54,8 +54,8 @@ func (t *Trace) Add(now objects.Time, line []byte) objects.Finished {
 	return done
 }
 
-// admit says what was lost if there is room for that and n more bytes.
-func (rd *traceReader) admit(n int) {
+// tellLost says what was lost if there is room for that and n more bytes.
+func (rd *traceReader) tellLost(n int) {
 	if rd.lost == 0 {
 		return
 	}
@@ -82,7 +82,7 @@ func (rd *traceReader) answer(r *objects.Request) bool {
 	if rd.handle.Resume(r) {
 		return true
 	}
-	rd.admit(0)
+	rd.tellLost(0)
 	n := min(len(rd.pending), r.Size)
 	if n == 0 {
 		return r.Size == 0
@@ -126,7 +126,7 @@ func (t *Trace) Submit(now objects.Time, r *objects.Request) objects.Finished {
 		}
 		*r.Handle = objects.Handle{}
 	case t.destroyed:
-		return r.Fail(syscall.EIDRM)
+		return r.Fail(syscall.EIDRM) // msgop(2): it was removed
 	case r.Op == objects.Open:
 		t.readers = append(t.readers, &traceReader{handle: r.Handle})
 	case r.Op == objects.Read && i >= 0:
@@ -135,12 +135,12 @@ func (t *Trace) Submit(now objects.Time, r *objects.Request) objects.Finished {
 			break
 		}
 		if r.Nonblock {
-			return r.Fail(syscall.EAGAIN)
+			return r.Fail(syscall.EAGAIN) // read(2): it would block
 		}
 		rd.waiting.Push(now, r)
 		return objects.Finished{}
 	default:
-		return r.Fail(syscall.EINVAL)
+		return r.Fail(syscall.EINVAL) // read(2): not suitable for it
 	}
 	t.count()
 	return objects.One(r)
@@ -169,7 +169,7 @@ func (t *Trace) Destroy(objects.Time) objects.Finished {
 	return done
 }
 
-// Removable implements Object.
+// Removable implements Object. rmdir(2): EBUSY, the system uses it.
 func (t *Trace) Removable() syscall.Errno { return syscall.EBUSY }
 
 // Ready implements Object.
