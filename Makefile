@@ -5,6 +5,7 @@
 # make storm    1,000,000 messages and 20,000 kills on one mailbox, and the account of them
 # make sim      check the simulated kernel in 10,000 random runs of each kind of object
 # make explore  check it in all runs of random small programs
+# make mutants  put deliberate bugs into the sources of objects, one after the other, for the tests to find
 # make truth    compare what generated scenarios come to: simulated, on a mount, with what the kernel has
 # make install  the command to PREFIX/bin (/usr/local/bin), its manual to PREFIX/share/man
 
@@ -24,7 +25,7 @@ LDFLAGS    = $(if $(VERSION),-X main.version=$(VERSION))
 TEST_FLAGS = -timeout 20m
 
 .DEFAULT_GOAL := build
-.PHONY: build mount umount test bench storm sim explore truth install clean setup-go setup-fuse setup-test
+.PHONY: build mount umount test bench storm sim explore mutants truth install clean setup-go setup-fuse setup-test
 
 build: setup-go
 	@mkdir -p bin
@@ -73,10 +74,14 @@ storm: setup-fuse setup-test setup-go
 sim: setup-go
 	$(GO) test ./kernelsim/laws -count=1 $(TEST_FLAGS) -seeds 10000
 
-# Whether the laws find deliberate bugs in the sources of objects is no part of this, nor of
-# make test, for its length: go test ./kernelsim/laws -mutants
 explore: setup-go
 	$(GO) test ./kernelsim/laws -run LawsHoldInEveryRun -count=1 $(TEST_FLAGS) -cases 10
+
+# Whether the tests find deliberate bugs in the sources of objects: make test tries a sample. MUTANTS is a
+# regular expression of names and places, as 'Mailbox.admit' or 'pipe/'.
+MUTANTS ?= .
+mutants: setup-go
+	$(GO) test ./kernelsim/mutants -run TestsFindMutants -count=1 -timeout 24h -mutants '$(MUTANTS)'
 
 # Longer than make test by so many scenarios.
 TRUTH ?= 1000

@@ -43,6 +43,7 @@ var layers = []layer{
 	{"ipcfs/kernelsim/kernel", []string{"ipcfs/objects/"}, timeless},
 	{"ipcfs/kernelsim/explore", []string{"ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/laws", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
+	{"ipcfs/kernelsim/mutants", nil, nil},
 	{"ipcfs/kernelsim/timeline", []string{"ipcfs/objects/", "ipcfs/kernelsim/kernel"}, timeless},
 	{"ipcfs/kernelsim/graph", []string{"ipcfs/kernelsim/kernel", "ipcfs/kernelsim/timeline"}, timeless},
 	{"ipcfs/kernelsim/page", []string{"ipcfs/kernelsim/timeline"}, timeless},
