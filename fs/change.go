@@ -89,7 +89,7 @@ func (f *FS) changedBoth(x, y *object, unlock func(), change func(now objects.Ti
 // conclude does what a call on an object has left to do. No lock is held.
 func (f *FS) conclude(out outcome) {
 	if out.forward != nil {
-		f.spawn("forwarding of dead letters", func() { f.forward(out.forward) })
+		f.spawn("forwarding of dead letters", func() { out.forward.kind.p.forward(f, out.forward) })
 	}
 	f.finish(out.done)
 	f.wake(out.wake)

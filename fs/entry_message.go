@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"iter"
 	"strconv"
 	"syscall"
 	"time"
@@ -15,7 +16,7 @@ import (
 // messagesFolder shows each message that a mailbox holds as a file: reading it takes
 // nothing, unlink(2) discards it, and rename(2) into another such folder sends it there.
 var messagesFolder = folder{
-	name: "messages", mode: 0o700, member: messageFile, label: sequenceNumber, unique: true,
+	name: "messages", mode: 0o700, member: messageFile, list: ofEachMessage(sequenceNumber), unique: true,
 	remove: discardMessage, move: transferMessage, leave: receiveSegment, adopt: sendSegment,
 }
 
@@ -197,8 +198,8 @@ func (f *FS) between(x, y *object, move func(now objects.Time, x, y *mailbox.Mai
 	f.conclude(left)
 }
 
-// forward moves what o has for the dead letters to that mailbox.
-func (f *FS) forward(o *object) {
+// forwardDeadLetters moves what o has for the dead letters to that mailbox.
+func (f *FS) forwardDeadLetters(o *object) {
 	to := f.deadLettersOf(o)
 	if to != nil && to != o {
 		f.between(o, to, mailbox.Forward)
@@ -226,4 +227,54 @@ func (f *FS) deadLettersOf(o *object) *object {
 		return nil
 	}
 	return to
+}
+
+// ofEachMessage is folder.list of what name gives for the messages that a mailbox holds, "" for
+// nothing.
+func ofEachMessage(name func(m *mailbox.Message) string) func(o *object, after uint64) iter.Seq2[uint64, string] {
+	return func(o *object, after uint64) iter.Seq2[uint64, string] {
+		return func(yield func(uint64, string) bool) {
+			for place, m := range o.messages(after) {
+				if !yield(place, name(m)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// messages yields what the mailbox o holds behind that place, with the places. Nothing
+// is locked while it yields, and each message that stays comes exactly once, unless a
+// change of order moves it.
+func (o *object) messages(after uint64) iter.Seq2[uint64, *mailbox.Message] {
+	type placed struct {
+		place uint64
+		*mailbox.Message
+	}
+	return func(yield func(uint64, *mailbox.Message) bool) {
+		for {
+			if after > 0 { // which is looked for by its number
+				o.numberMessages()
+			}
+			some := make([]placed, 0, batch)
+			func() {
+				o.lock()
+				defer o.mu.Unlock()
+				for place, m := range o.impl.(*mailbox.Mailbox).MessagesAfter(after) {
+					if some = append(some, placed{place, m}); len(some) == batch {
+						break
+					}
+				}
+			}()
+			for _, m := range some {
+				if !yield(m.place, m.Message) {
+					return
+				}
+				after = m.place
+			}
+			if len(some) < batch {
+				return
+			}
+		}
+	}
 }

@@ -7,8 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"ipcfs/objects/mailbox"
-
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
@@ -26,10 +24,10 @@ type folder struct {
 	// member is nil if there is none of that name. No lock is held.
 	member func(o *object, name string) *fileSpec
 
-	// The names to show: those that are fixed, or what label gives for the messages held,
-	// each name once. unique says that no two messages give the same.
+	// The names to show, each once: those that are fixed, or what list yields of o behind that
+	// place, with the places. unique says that it yields no name twice. No lock is held.
 	names  []string
-	label  func(m *mailbox.Message) string
+	list   func(o *object, after uint64) iter.Seq2[uint64, string]
 	unique bool
 
 	// What unlink(2) and rename(2) of a member do, in the name of uid; EPERM if they are
@@ -126,13 +124,11 @@ func (d *folderDir) entryOf(name string) fuse.DirEntry {
 	return fuse.DirEntry{Name: name, Ino: d.memberIno(name), Mode: fuse.S_IFREG}
 }
 
-// labels yields what is to be listed of the messages held behind that place, by their
-// places in the mailbox. seen remembers where each label came first; if it cannot, that
-// is the end, and errno says why. FS.mu is not held.
-func (d *folderDir) labels(after uint64, seen *openDir, errno *syscall.Errno) iter.Seq2[uint64, fuse.DirEntry] {
+// listed yields what is to be listed behind that place. seen remembers where each name came first; if
+// it cannot, that is the end, and errno says why. FS.mu is not held.
+func (d *folderDir) listed(after uint64, seen *openDir, errno *syscall.Errno) iter.Seq2[uint64, fuse.DirEntry] {
 	return func(yield func(uint64, fuse.DirEntry) bool) {
-		for place, m := range d.object.messages(after) {
-			name := d.folder.label(m)
+		for place, name := range d.folder.list(d.object, after) {
 			if name == "" {
 				continue
 			}
@@ -239,40 +235,4 @@ func (f *FS) moveMember(in *fuse.RenameIn, from *folderDir, name, newName string
 		return syscall.EPERM
 	}
 	return from.folder.move(f, from, to, f.identityOf(in.Caller), name)
-}
-
-// messages yields what the mailbox o holds behind that place, with the places. Nothing
-// is locked while it yields, and each message that stays comes exactly once, unless a
-// change of order moves it.
-func (o *object) messages(after uint64) iter.Seq2[uint64, *mailbox.Message] {
-	type placed struct {
-		place uint64
-		*mailbox.Message
-	}
-	return func(yield func(uint64, *mailbox.Message) bool) {
-		for {
-			if after > 0 { // which is looked for by its number
-				o.numberMessages()
-			}
-			some := make([]placed, 0, batch)
-			func() {
-				o.lock()
-				defer o.mu.Unlock()
-				for place, m := range o.impl.(*mailbox.Mailbox).MessagesAfter(after) {
-					if some = append(some, placed{place, m}); len(some) == batch {
-						break
-					}
-				}
-			}()
-			for _, m := range some {
-				if !yield(m.place, m.Message) {
-					return
-				}
-				after = m.place
-			}
-			if len(some) < batch {
-				return
-			}
-		}
-	}
 }

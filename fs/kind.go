@@ -30,6 +30,9 @@ type presentation struct {
 	// long of that.
 	around map[string]around
 
+	// forward moves what a forwarder has for another object; nil: the kind has none.
+	forward func(f *FS, o *object)
+
 	// then is called, by a thread that may wait, after the named policy was set.
 	then map[string]func(f *FS, o *object)
 
@@ -45,6 +48,13 @@ type framer interface {
 // A forwarder is an object with messages that are to go on to another.
 type forwarder interface {
 	DeadLetters() (to string, any bool)
+}
+
+// A selector is an object from which open files receive different things.
+type selector interface {
+	// Selection tells the open files apart that receive different things; nil for everything.
+	// It can be compared.
+	Selection(h *objects.Handle) any
 }
 
 // A broadcaster is an object that may give what is sent to all who have it open.

@@ -26,11 +26,12 @@ func init() {
 			{"lease", 0o600, &endpoint{reads: objects.Lease, writes: objects.Settle, eof: true, answers: true, both: true}},
 			command("flush", objects.Flush),
 		},
-		check: map[string]policyCheck{"dead_letters": mayForward},
+		check:   map[string]policyCheck{"dead_letters": mayForward},
+		forward: (*FS).forwardDeadLetters,
 		folders: []folder{
 			{name: "priority", mode: 0o700, own: true, member: priorityFile, names: priorities()},
-			{name: "topic", mode: 0o700, member: topicFile, label: topic},
-			{name: "from", mode: 0o700, member: senderFile, label: sender},
+			{name: "topic", mode: 0o700, member: topicFile, list: ofEachMessage(topic)},
+			{name: "from", mode: 0o700, member: senderFile, list: ofEachMessage(sender)},
 			messagesFolder,
 		},
 	})

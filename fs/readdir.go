@@ -70,7 +70,7 @@ func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse
 	if errno != 0 {
 		return status(errno)
 	}
-	if d, ok := d.(*folderDir); ok && d.folder.label != nil && !d.folder.unique {
+	if d, ok := d.(*folderDir); ok && d.folder.list != nil && !d.folder.unique {
 		if errno := f.ledger.keep(in.Uid, amounts{Kept: openDirCost}); errno != 0 {
 			return status(errno)
 		}
@@ -111,7 +111,7 @@ func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList)
 	default:
 		after = in.Offset - offsetOfParent
 	}
-	if folder, ok := d.(*folderDir); ok && folder.folder.label != nil {
+	if folder, ok := d.(*folderDir); ok && folder.folder.list != nil {
 		open := f.openDirectory(in.Fh)
 		if open == nil && !folder.folder.unique {
 			return fuse.EBADF
@@ -120,7 +120,7 @@ func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList)
 			open.rewind()
 		}
 		errno := syscall.Errno(0)
-		if n := fill(out, folder.labels(after, open, &errno)); n > 0 {
+		if n := fill(out, folder.listed(after, open, &errno)); n > 0 {
 			errno = 0 // which comes again
 		}
 		return status(errno)

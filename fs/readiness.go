@@ -6,7 +6,6 @@ import (
 
 	"ipcfs/fs/fusedev"
 	"ipcfs/objects"
-	"ipcfs/objects/mailbox"
 )
 
 // Who waits in poll(2) is told when there is something for it. Thousands may wait for
@@ -47,20 +46,14 @@ type rivals struct {
 	told   [2]pollList // notified since, and not heard of again
 	awake  [2]pollList // have read, written or asked since they were told, and found something
 
-	by      selection
+	by      any // what they select, nil for everything
 	members int
-}
-
-// A selection is what a handle selects by, if it does.
-type selection struct {
-	selects bool
-	mailbox.Selector
 }
 
 // pollers are the handles of an object that poll(2) was asked about. They are guarded by
 // object.mu.
 type pollers struct {
-	rivals map[selection]*rivals
+	rivals map[any]*rivals
 	all    pollList // side together
 
 	timer *time.Timer
@@ -125,7 +118,7 @@ func (h *handle) polledFor(in *fusedev.PollIn) objects.Events {
 	before := [...]*pollList{reading: h.links[reading].on, writing: h.links[writing].on}
 	if in.Flags&fusedev.PollScheduleNotify != 0 {
 		if o.pollers == nil {
-			o.pollers = &pollers{burst: 1, rivals: make(map[selection]*rivals)}
+			o.pollers = &pollers{burst: 1, rivals: make(map[any]*rivals)}
 		}
 		h.kh = in.Kh
 		asks := objects.Events(in.Events)
@@ -183,10 +176,9 @@ func (h *handle) listLocked(o *object) {
 // among returns h's rivals, of whom h is one from then on.
 func (p *pollers) among(h *handle) *rivals {
 	if h.rivals == nil {
-		only := mailbox.Filter(&h.Handle)
-		by := selection{selects: only != nil}
-		if by.selects {
-			by.Selector = *only
+		var by any
+		if s, ok := h.file.object.impl.(selector); ok {
+			by = s.Selection(&h.Handle)
 		}
 		if p.rivals[by] == nil {
 			p.rivals[by] = &rivals{by: by}
@@ -278,7 +270,7 @@ func (o *object) wokenLocked() (kh []uint64) {
 	for _, r := range p.rivals {
 		for side := range sideEvents {
 			serve := 1
-			if side == reading && !r.by.selects { // else how many there are for them is not known
+			if side == reading && r.by == nil { // else how many there are for them is not known
 				serve = int(max(1, held.Messages))
 			}
 			kh = o.tellLocked(r, side, serve-r.told[side].n, held, kh)

@@ -53,6 +53,14 @@ type File struct {
 // request.
 func FileOf(h *objects.Handle) *File { return objects.KeptWith[File](h) }
 
+// Selection is what h selects as a value that can be compared, nil for everything.
+func (b *Mailbox) Selection(h *objects.Handle) any {
+	if only := Filter(h); only != nil {
+		return *only
+	}
+	return nil
+}
+
 // Filter is what h selects, nil for all, and for a handle that is no mailbox's.
 func Filter(h *objects.Handle) *Selector {
 	if f, ok := h.Own.(*File); ok {
