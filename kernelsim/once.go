@@ -26,14 +26,20 @@ type single struct {
 	waiting []string // who waits in each state of the round in which it would go on for ever
 }
 
-// once makes one run. Of a scenario that says what it is to show, it is one that shows it:
-// that in which the processes take turns if it does, otherwise the shortest of some random ones.
+// once makes one run.
 func once(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions) error {
+	run := telling(s, o)
+	return report(s, w, source, o, run.line, run.out)
+}
+
+// telling is the run of o.Seed. Without one it is a run that shows what the scenario says is to
+// be shown: that in which the processes take turns if it does, otherwise the shortest of some
+// random ones.
+func telling(s *scenario.Scenario, o SimulateOptions) single {
+	run := simulate(s, o, o.Seed)
 	if o.Seed != nil {
-		run := simulate(s, o, o.Seed)
-		return report(s, w, source, o, run.line, run.out)
+		return run
 	}
-	run := simulate(s, o, nil)
 	if !shows(s, run) {
 		var found []single
 		brief := o
@@ -47,7 +53,7 @@ func once(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions) e
 			run = slices.MinFunc(found, func(a, b single) int { return cmp.Compare(a.out.Steps, b.out.Steps) })
 		}
 	}
-	return report(s, w, source, o, run.line, run.out)
+	return run
 }
 
 // shows reports whether a run shows what its scenario says, and what that expects as far as one

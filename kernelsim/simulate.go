@@ -190,7 +190,12 @@ func report(s *scenario.Scenario, w io.Writer, source []byte, o SimulateOptions,
 	var err error
 	if o.HTML != nil {
 		r := page.Run{Title: s.Title, File: s.File, Result: out.Result, Verdict: summary(s, o, out)}
-		if err := page.Write(o.HTML, page.Make(r, source, line)); err != nil {
+		played := line
+		if len(line.Rows) == 0 { // a search has found nothing
+			played = telling(s, o).line
+			r.Verdict += "\nOne run of them is played here."
+		}
+		if err := page.Write(o.HTML, page.Make(r, source, played)); err != nil {
 			return err
 		}
 	}

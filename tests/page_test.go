@@ -242,3 +242,15 @@ func TestGraphIsDrawnOrRefusedByItsSize(t *testing.T) {
 		}
 	}
 }
+
+// A search that finds nothing has no run to show: the page plays one as without a flag.
+func TestPageOfASearchThatFindsNothingPlaysARun(t *testing.T) {
+	t.Parallel()
+	source, _ := scenarios.Named("zero-buffer")
+	_, page := pageOf(t, string(source), "--explore")
+	for _, want := range []string{"Searched everything", "One run of them is played here", `"text":"send buffer … waits"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q in\n%s", want, page)
+		}
+	}
+}

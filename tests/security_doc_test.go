@@ -12,7 +12,7 @@ import (
 func TestEachClaimOfTheSecurityPageHasItsTest(t *testing.T) {
 	page := readFile(t, filepath.Join("..", "docs", "security.md"))
 	var sources strings.Builder
-	for _, pattern := range []string{"*_test.go", "../objects/*_test.go", "../fs/*_test.go", "../fs/fusedev/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "../objects/*_test.go", "../objects/*/*_test.go", "../fs/*_test.go", "../fs/fusedev/*_test.go"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -194,6 +194,10 @@ func TestRealProcessesTakeTheTurnsOfASimulatedRun(t *testing.T) {
 			t.Errorf("%s: status %d, %s; want %s as in the search\n%s", name, status, o.Result, found.Result, output)
 		}
 	}
+	page, err := exec.Command(ipcfsBin, "simulate", "--on", m.dir, "--replay", "0,0,0,0,0,0", "--html", "-", "philosophers").Output()
+	if err != nil || !bytes.Contains(page, []byte(`"text":"wait fork1 … waits"}],"process":"hume","line":23,`)) {
+		t.Errorf("the page of a real run: %v\n%s", err, page)
+	}
 	cmd := exec.Command(ipcfsBin, "simulate", "--on", m.dir, "--replay", "9", "philosophers")
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "the schedule is of another scenario") {
 		t.Errorf("a schedule of nothing: %v, %s", err, out)

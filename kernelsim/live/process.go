@@ -45,6 +45,7 @@ type report struct {
 	Time    int64 // nanoseconds of the Unix epoch
 	Text    string
 	Timed   bool // of begins: it ends by itself
+	Line    int  // of the statement
 	Stored  *stored
 	Target  int // of kills and signals: the index of the declaration; of ready: the thread; of turns: how many there were
 }
@@ -85,6 +86,7 @@ type process struct {
 
 	turns  bool // it asks for its turn, and waits
 	choice int  // that its turn came with
+	line   int  // of the statement that it is at
 }
 
 // Process is the life of a scenario's process in the program that the coordinator
@@ -147,7 +149,7 @@ func (p *process) begin(places map[string]Find) error {
 
 // report sends r, whole, whatever signals come.
 func (p *process) report(r report) {
-	r.Process, r.Time = p.index, time.Now().UnixNano()
+	r.Process, r.Time, r.Line = p.index, time.Now().UnixNano(), p.line
 	line, err := json.Marshal(r)
 	if err != nil {
 		panic(err)
@@ -169,7 +171,8 @@ func (p *process) say(kind reportKind, text string) { p.report(report{Kind: kind
 func (p *process) glance() *glance { return &glance{s: p.s, t: p.table, place: p.place, pids: p.pids} }
 
 // Turn waits for the process's turn, where turns are taken.
-func (p *process) Turn(n int) {
+func (p *process) Turn(n, line int) {
+	p.line = line
 	if !p.turns {
 		return
 	}

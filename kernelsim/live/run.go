@@ -621,12 +621,16 @@ func (r *run) timeline(result *Result) *timeline.Timeline {
 		}
 		t = t / grain * grain
 		line.Rows = append(line.Rows, timeline.Row{Step: len(line.Rows) + 1, Time: t,
-			Events:    []timeline.RowEvent{{Process: states[i].Name, Text: text}},
+			Events:  []timeline.RowEvent{{Process: states[i].Name, Text: text}},
+			Process: states[i].Name, Line: states[i].Line,
 			Processes: slices.Clone(states), Variables: slices.Clone(variables)})
 	}
 	for _, report := range r.reports {
 		i := report.Process
 		text := report.Text
+		if report.Line > 0 {
+			states[i].Line = report.Line
+		}
 		if report.Stored != nil {
 			variables[report.Stored.Variable].Value = report.Stored.Value
 		}

@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -344,18 +345,19 @@ func TestMountIsFoundAgain(t *testing.T) {
 	}
 }
 
-// The timeline of a real run has a column for each shared variable, in the order of the clock.
-func TestTimelineOfARealRunShowsVariables(t *testing.T) {
+// The timeline of a real run shows each shared variable, and where processes are, in the order of
+// the clock.
+func TestTimelineOfARealRunShowsVariablesAndLines(t *testing.T) {
 	r, _ := sitting(t, "shared n = 0, word = \"\"\nprocess p:\n  n = 1\n  word = \"x\"\nprocess q:\n  n = 2\n")
 	r.began = time.Unix(0, 0)
-	r.heed(report{Process: 1, Kind: touches, Time: 3, Text: "n = 2", Stored: &stored{0, "2"}})
-	r.heed(report{Process: 0, Kind: touches, Time: 1, Text: "n = 1", Stored: &stored{0, "1"}})
-	r.heed(report{Process: 0, Kind: touches, Time: 2, Text: "word = x", Stored: &stored{1, `"x"`}})
+	r.heed(report{Process: 1, Kind: touches, Time: 3, Text: "n = 2", Line: 6, Stored: &stored{0, "2"}})
+	r.heed(report{Process: 0, Kind: touches, Time: 1, Text: "n = 1", Line: 3, Stored: &stored{0, "1"}})
+	r.heed(report{Process: 0, Kind: touches, Time: 2, Text: "word = x", Line: 4, Stored: &stored{1, `"x"`}})
 	var got []string
 	for _, row := range r.timeline(&Result{}).Rows {
-		got = append(got, row.Variables[0].Value+" "+row.Variables[1].Value)
+		got = append(got, fmt.Sprint(row.Variables[0].Value, " ", row.Variables[1].Value, ", line ", row.Line, " of ", row.Process, "; ", row.Processes[0].Line, " ", row.Processes[1].Line))
 	}
-	if want := []string{`1 ""`, `1 "x"`, `2 "x"`}; !slices.Equal(got, want) {
+	if want := []string{`1 "", line 3 of p; 3 0`, `1 "x", line 4 of p; 4 0`, `2 "x", line 6 of q; 4 6`}; !slices.Equal(got, want) {
 		t.Errorf("values %q; want %q", got, want)
 	}
 }

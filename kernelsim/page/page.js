@@ -4,7 +4,7 @@ const run = JSON.parse(document.getElementById("run").textContent);
 const by = id => document.getElementById(id);
 const rows = run.rows;
 const names = rows.length ? rows[0].processes.map(p => p.name) : [];
-const placed = rows.some(r => r.processes.some(p => p.line)); // real processes do not say where they are
+const placed = rows.some(r => r.processes.some(p => p.line))
 let at = -1, timer = 0;
 
 // make makes an element; whatever is said by the scenario is text in it, never markup.
@@ -28,9 +28,9 @@ function time(ns) {
 
 // told is what a row tells of: who, and what they did.
 function told(row, i) {
-	if (i === 0) return [["", "The start: nobody has taken a step."]];
 	const events = (row.events || []).map(e => [e.process, e.text]);
 	if (events.length) return events;
+	if (i === 0) return [["", "The start: nobody has taken a step."]];
 	return [[row.process || "", row.process ? "goes on" : "the clock goes on"]];
 }
 
@@ -43,7 +43,8 @@ function processCard(p, before, row) {
 		make("h3", "", make("span", color(p.name), p.name), make("small", p.state, state)));
 	card.dataset.process = p.name;
 	card.dataset.state = p.state;
-	if (placed && !over) {
+	// Before its first line a real process has not begun; behind its last one it is at its end.
+	if (!over && rows.slice(0, at + 1).some(r => r.processes.some(q => q.name === p.name && q.line))) {
 		card.append(make("p", "at", make("code", "", p.line ? p.line + ": " + (run.lines[p.line - 1] || "").trim() : "at its end")));
 	}
 	if (p.locals && p.locals.length) {

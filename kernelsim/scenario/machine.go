@@ -726,7 +726,7 @@ func (s *Scenario) Act(i Instance, sys System) {
 			return
 		}
 		if turner != nil {
-			turner.Turn(n)
+			turner.Turn(n, m.line())
 		}
 		var a answer
 		m.rounds = 0

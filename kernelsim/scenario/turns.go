@@ -7,8 +7,8 @@ import (
 )
 
 // A Turner is a System whose processes wait for their turn: Turn is called before each thing
-// that the process asks of it, with their number so far.
-type Turner interface{ Turn(n int) }
+// that the process asks of it, with their number so far and the line of the statement.
+type Turner interface{ Turn(n, line int) }
 
 // A Turn is what is to happen next in a run with real processes that goes as a simulated one
 // did. Processes are known by their index in Instances.
