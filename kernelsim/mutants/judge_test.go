@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,6 +84,10 @@ func judges(t *testing.T, s *Sources, files map[string]string) []*judge {
 		for _, name := range p.tests(t) {
 			unit = append(unit, &judge{dir: p.dir, program: p.path, name: name})
 		}
+	}
+	judging := regexp.MustCompile(*judging)
+	for _, l := range []*[]*judge{&first, &unit, &last} {
+		*l = slices.DeleteFunc(*l, func(j *judge) bool { return !judging.MatchString(j.name) })
 	}
 	all := slices.Concat(first, unit, last)
 	temporary := t.TempDir()

@@ -21,6 +21,7 @@ import (
 
 var (
 	which   = flag.String("mutants", "", "try the mutants whose names or places match this regular expression; . is all, without it a sample is tried")
+	judging = flag.String("tests", "", "judge by the tests whose names match this regular expression only")
 	workers = flag.Int("workers", runtime.GOMAXPROCS(0), "how many mutants are tried at a time")
 	record  = flag.Bool("record", false, "write the mutants that survive, and are not known to be equivalent, to testdata/open, and whose have been tried to testdata/tried")
 )
@@ -69,36 +70,67 @@ func known(t *testing.T) map[string]string {
 	return lists
 }
 
-// mutantsOfObjects are the bugs and the systematic mutants of package objects, with the sources.
-func mutantsOfObjects(t *testing.T) (s *Sources, all []Mutant, files map[string]string) {
+// catalogue is the mutants of package objects. Those of bugs that have code of their own come first.
+type catalogue struct {
+	sources *Sources
+	files   map[string]string
+	all     []Mutant
+	own     int // so many
+}
+
+func (c *catalogue) systematic() []Mutant { return c.all[c.own:] }
+
+// bugs are the numbers of the bugs.
+func (c *catalogue) bugs() (numbers []int) {
+	own := 0
+	for _, b := range bugs {
+		i := own
+		if b.mutant == "" {
+			own++
+		} else {
+			i = slices.IndexFunc(c.all, func(m Mutant) bool { return m.Name == b.mutant })
+		}
+		numbers = append(numbers, i)
+	}
+	return numbers
+}
+
+func mutantsOfObjects(t *testing.T) *catalogue {
 	t.Helper()
 	dir, err := filepath.Abs("../../objects")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err = Load(dir, "ipcfs/objects"); err != nil {
+	c := new(catalogue)
+	if c.sources, err = Load(dir, "ipcfs/objects"); err != nil {
 		t.Fatal(err)
 	}
-	var l []Bug
+	var own []Bug
 	for _, b := range bugs {
-		l = append(l, b.Bug)
+		if b.mutant == "" {
+			own = append(own, b.bug)
+		}
 	}
-	all, files, err = s.Instrument(l)
-	if err != nil {
+	c.own = len(own)
+	if c.all, c.files, err = c.sources.Instrument(own); err != nil {
 		t.Fatal(err)
 	}
-	for i, b := range bugs {
-		all[i].Name = b.name
+	for k, i := range c.bugs() {
+		switch b := bugs[k]; {
+		case i < 0:
+			t.Fatalf("%s: there is no %s any more", b.name, b.mutant)
+		case c.all[i].Text != b.text:
+			t.Fatalf("%s: %s changes %q now, and not %q", b.name, c.all[i].Name, c.all[i].Text, b.text)
+		}
 	}
-	return s, all, files
+	return c
 }
 
 // TestEquivalentMutantsAreThere keeps the list to the code: what was said of a mutant was said of what is
 // changed. Of those in open nothing was said but that no test finds them.
 func TestEquivalentMutantsAreThere(t *testing.T) {
-	_, all, _ := mutantsOfObjects(t)
 	text := make(map[string]string)
-	for _, m := range all {
+	for _, m := range mutantsOfObjects(t).all {
 		text[m.Name] = m.Text
 	}
 	for _, s := range survivors(t, "equivalent") {
@@ -115,10 +147,10 @@ func TestTestsFindMutants(t *testing.T) {
 	if raced {
 		t.Skip("what it builds has no race detector: it is tried without")
 	}
-	s, all, files := mutantsOfObjects(t)
+	c := mutantsOfObjects(t)
 	lists, tried := known(t), triedFunctions(t)
 	changed := make(map[string]bool)
-	for _, m := range all[len(bugs):] {
+	for _, m := range c.systematic() {
 		if function := functionOf(m.Name); tried[function] != m.code() {
 			changed[function] = true
 			if lists[m.Name] == "open" {
@@ -128,20 +160,20 @@ func TestTestsFindMutants(t *testing.T) {
 	}
 	var numbers []int
 	if *which == "" {
-		numbers = sample(all, lists, tried)
+		numbers = c.sample(lists, tried)
 	} else {
 		chosen, err := regexp.Compile(*which)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, m := range all {
+		for i, m := range c.all {
 			if chosen.MatchString(m.Name + " " + m.Pos) {
 				numbers = append(numbers, i)
 			}
 		}
 	}
 	begun := time.Now()
-	js := judges(t, s, files)
+	js := judges(t, c.sources, c.files)
 	prepared := time.Since(begun)
 	var (
 		mu    sync.Mutex
@@ -152,7 +184,7 @@ func TestTestsFindMutants(t *testing.T) {
 		v := judgeOf(js, numbers[i])
 		mu.Lock()
 		defer mu.Unlock()
-		m := all[v.number]
+		m := c.all[v.number]
 		list := lists[m.Name]
 		report := t.Errorf
 		if *record {
@@ -187,7 +219,7 @@ func TestTestsFindMutants(t *testing.T) {
 		len(numbers), score["found"], score["equivalent"], score["open"]+score["new"], score["new"],
 		time.Since(begun).Round(time.Second), prepared.Round(time.Second))
 	if *record {
-		recordTried(t, all, numbers, open)
+		recordTried(t, c, numbers, open)
 	}
 }
 
@@ -217,16 +249,16 @@ func (m Mutant) code() string { return strconv.FormatUint(m.Code, 36) }
 
 // recordTried writes testdata/tried and testdata/open anew, when those with the numbers have been
 // tried and open is left of them.
-func recordTried(t *testing.T, all []Mutant, numbers []int, open []string) {
+func recordTried(t *testing.T, c *catalogue, numbers []int, open []string) {
 	t.Helper()
 	names := make(map[string]bool)
 	for _, i := range numbers {
-		names[all[i].Name] = true
+		names[c.all[i].Name] = true
 	}
 	known := triedFunctions(t)
 	whole := make(map[string]string)
 	left := make(map[string]bool) // of the functions, those with mutants that are not tried
-	for _, m := range all[len(bugs):] {
+	for _, m := range c.systematic() {
 		function := functionOf(m.Name)
 		whole[function] = m.code()
 		left[function] = left[function] || !names[m.Name] && known[function] != m.code()
@@ -251,19 +283,16 @@ func recordTried(t *testing.T, all []Mutant, numbers []int, open []string) {
 
 // sample chooses the bugs, and a few of the others in functions that have been tried: the same for
 // the same sources, others when something changes in them.
-func sample(all []Mutant, lists map[string]string, tried map[string]string) (numbers []int) {
+func (c *catalogue) sample(lists, tried map[string]string) (numbers []int) {
 	h := fnv.New64a()
-	for i, m := range all {
+	for _, m := range c.all {
 		fmt.Fprintln(h, m.Name, m.Text)
-		if i < len(bugs) {
-			numbers = append(numbers, i)
-		}
 	}
-	rng := rand.New(rand.NewPCG(h.Sum64(), 0))
+	numbers = c.bugs()
 	left := map[bool]int{false: sampled, true: sampledKnown}
-	for _, i := range rng.Perm(len(all) - len(bugs)) {
-		i += len(bugs)
-		if listed := lists[all[i].Name] != ""; left[listed] > 0 && tried[functionOf(all[i].Name)] == all[i].code() {
+	for _, i := range rand.New(rand.NewPCG(h.Sum64(), 0)).Perm(len(c.all)) {
+		m := c.all[i]
+		if listed := lists[m.Name] != ""; left[listed] > 0 && tried[functionOf(m.Name)] == m.code() && !slices.Contains(numbers, i) {
 			left[listed]--
 			numbers = append(numbers, i)
 		}
