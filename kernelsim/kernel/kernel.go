@@ -302,16 +302,16 @@ func (k *Kernel) forward(n *Node) {
 	var left, arrived objects.Finished
 	if to == n { // there is none
 		left, _ = mailbox.Forward(k.now, n.mailbox, nil)
-		k.after(n, Forward, nil, left)
+		k.after(n, Forward, nil, objects.Render(k.now, n.Object, left, receipt))
 		return
 	}
 	k.before(to, Arrive, nil)
 	left, arrived = mailbox.Forward(k.now, n.mailbox, to.mailbox)
-	k.after(n, Forward, nil, left)
+	k.after(n, Forward, nil, objects.Render(k.now, n.Object, left, receipt))
 	if to.monitor != nil {
 		to.monitor.ExpectLetters(n.monitor)
 	}
-	k.after(to, Arrive, nil, arrived)
+	k.after(to, Arrive, nil, objects.Render(k.now, to.Object, arrived, receipt))
 }
 
 // CancelParked ends the parked request r of a run that is over, as a signal would.
