@@ -110,8 +110,9 @@ func (c command) run(t testing.TB) *client {
 	cl.cmd.Env = append(os.Environ(), append(c.env, "LC_ALL=C")...)
 	cl.cmd.Stdout, cl.cmd.Stderr = cl.stdout, cl.stderr
 	cl.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.as}
-	// Grandchildren of a killed shell may keep its output open.
-	cl.cmd.WaitDelay = time.Second
+	// Grandchildren of a killed shell may keep its output open. On a busy machine what a client
+	// printed last may come in only a while after its end.
+	cl.cmd.WaitDelay = 3 * time.Second
 	if c.gate != nil {
 		cl.cmd.Stdin = c.gate
 	} else if c.stdin != nil {
