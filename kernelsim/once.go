@@ -132,7 +132,8 @@ func (run *single) over(s *scenario.Scenario, before int, certain bool) bool {
 		if !p.Daemon && always(i, kernel.Blocked) {
 			run.waiting = append(run.waiting, p.Name)
 		}
-		fair = fair && (moves[p.Name] || !always(i, kernel.Ready))
+		// Who is ready all the time may have no turn, where there are priorities.
+		fair = fair && (moves[p.Name] || !always(i, kernel.Ready) || s.Prioritized())
 	}
 	return certain || fair && shows(s, *run)
 }

@@ -12,7 +12,7 @@ import (
 // search has seen.
 func TestRandomRunsOfEachWordAreAmongThoseSearched(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"peterson", "spin-lock"} {
+	for _, name := range []string{"peterson", "spin-lock", "monitor", "priority-inversion", "priority-inheritance"} {
 		source, ok := scenarios.Named(name)
 		if !ok {
 			t.Fatalf("no scenario %s", name)
@@ -39,6 +39,20 @@ func TestWordsDoWhatTheManualSays(t *testing.T) {
 		{"a block without end", "process p:\n  atomic:\n    while 1 == 1:\n      x = 1\n", "the loop goes on without an operation"},
 		{"cas of an element", "shared a * 2 = 0\nprocess p * 2:\n  cas a[me] 0, me -> x\n  assert x == 1\n  cas a[me] 0, 5 -> x\n  assert x == 0 and a[me] == me\n", "nothing violated"},
 		{"cas and nothing kept", "shared a = 0\nprocess p * 3:\n  cas a 0, me\nfinally a > 0\n", "nothing violated"},
+		{"a condition that is looked at once", "monitor m:\n  shared n = 0\n  condition c\n  procedure put():\n    n = n + 1\n    signal c\n  procedure take():\n    if n == 0:\n      wait c\n    n = n - 1\nprocess p * 2:\n  put()\nprocess q * 2:\n  take()\nalways n >= 0\n", "line 15: violated: always n >= 0"},
+		{"a condition that is looked at again", "monitor m:\n  shared n = 0\n  condition c\n  procedure put():\n    n = n + 1\n    signal c\n  procedure take():\n    while n == 0:\n      wait c\n    n = n - 1\nprocess p * 2:\n  put()\nprocess q * 2:\n  take()\nalways n >= 0\nfinally n == 0\n", "nothing violated"},
+		{"a condition that is looked at once, handed over", "monitor m hoare:\n  shared n = 0\n  condition c\n  procedure put():\n    n = n + 1\n    signal c\n  procedure take():\n    if n == 0:\n      wait c\n    n = n - 1\nprocess p * 2:\n  put()\nprocess q * 2:\n  take()\nalways n >= 0\nfinally n == 0\n", "nothing violated"},
+		{"one at a time in a monitor", "monitor m:\n  procedure f():\n    enter s\n    g()\n    leave s\n  procedure g():\n    yield\nprocess p * 3:\n  f()\nprocess q:\n  g()\nalways inside(s) <= 1\n", "nothing violated"},
+		{"a return out of a monitor", "monitor m:\n  procedure f():\n    repeat 2:\n      return 1\nprocess p * 2:\n  f()\n", "nothing violated"},
+		{"a death in a monitor", "monitor m:\n  procedure f():\n    exit\nprocess p * 2:\n  f()\n", "p2 waits for ever in enter m"},
+		{"a kill of who waits for a condition", "monitor m:\n  condition c\n  procedure f():\n    wait c\n  procedure g():\n    signal c\nprocess p daemon:\n  f()\nprocess q:\n  while waiting(c) == 0:\n    yield\n  kill p\n  g()\n", "nothing violated"},
+		{"a kill of who is in a monitor", "monitor m:\n  procedure f():\n    yield\nprocess p daemon:\n  f()\nprocess q:\n  kill p\n  f()\n", "q waits for ever in enter m"},
+		{"nobody tells", "monitor m:\n  condition c\n  procedure f():\n    wait c\nprocess p:\n  f()\n", "p waits for ever in wait c"},
+		{"all are told", "monitor m:\n  condition c\n  shared go = 0\n  procedure f():\n    while go == 0:\n      wait c\n  procedure g():\n    go = 1\n    broadcast c\nprocess p * 3:\n  f()\nprocess q:\n  g()\n", "nothing violated"},
+		{"one of several is told", "monitor m:\n  condition c\n  shared go = 0\n  procedure f():\n    while go == 0:\n      wait c\n  procedure g():\n    go = 1\n    signal c\nprocess p * 3:\n  f()\nprocess q:\n  g()\n", "waits for ever in wait c"},
+		{"the higher goes first", "shared n = 0\nprocess low:\n  assert n == 2\nprocess high priority=1:\n  n = 1\n  n = 2\n", "nothing violated"},
+		{"inversion at a monitor", "monitor m:\n  procedure f():\n    yield\nprocess low priority=1:\n  f()\nprocess middle priority=2:\n  sleep 1ms\n  forever:\n    yield\nprocess high priority=3:\n  sleep 1ms\n  f()\n", "high can wait for ever in enter m"},
+		{"inheritance at a monitor", "monitor m protocol=inherit:\n  procedure f():\n    yield\nprocess low priority=1:\n  f()\nprocess middle priority=2:\n  sleep 1ms\n  forever:\n    yield\nprocess high priority=3:\n  sleep 1ms\n  f()\n", "nothing violated"},
 		{"an array of mailboxes", "mailbox box * 2 capacity=1\nprocess p * 2:\n  send box[3 - me] me\n  receive box[me] -> x\n  assert x == 3 - me\nfinally messages(box[1]) + messages(box[2]) == 0\n", "nothing violated"},
 		{"close of one of an array", "mailbox box * 2\nprocess p:\n  open box[2]\n  close box[1]\n  send box[2] 1\n", "nothing violated"},
 	} {

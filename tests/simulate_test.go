@@ -77,6 +77,14 @@ func TestShippedScenariosEndOnARealMountAsExplorationAllows(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if s.OnlySimulated() != nil {
+					cmd := exec.Command(ipcfsBin, "simulate", "--on", m.dir, "-")
+					cmd.Stdin = bytes.NewReader(shipped.Source)
+					if output, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(output), "on a mount: it can be simulated only") {
+						t.Errorf("%v: %s\nwant it refused", err, output)
+					}
+					return
+				}
 				allowed := endings(t, s, false, scenario.Ending.Short)
 				run := func(arg ...string) {
 					t.Helper()

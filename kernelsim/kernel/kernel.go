@@ -62,6 +62,9 @@ type Kernel struct {
 	// Watch, if set, sees every event as it happens.
 	Watch func(Event)
 
+	// Priorities says that a process has its turn only if nobody of a higher priority is ready.
+	Priorities bool
+
 	// Undisturbed says that no process kills another or signals it.
 	Undisturbed bool
 
@@ -146,6 +149,9 @@ type Node struct {
 	Name   string
 	Kind   objects.Kind `state:"fixed"`
 	Object objects.Object
+
+	// Inherits says that who holds the object runs with the priority of those who wait to.
+	Inherits bool
 
 	// Settings are the policies that the run may set. What they may make matter tells
 	// states apart from the start.
@@ -238,7 +244,7 @@ func (a Act) String() string { return actNames[a] }
 func (k *Kernel) on(n *Node, a Act, r *objects.Request, call func() objects.Finished) {
 	k.before(n, a, r)
 	// Nobody but the reads of one file sees that its text is made in between.
-	k.after(n, a, r, objects.Render(k.now, n.Object, call(), receipt))
+	k.after(n, a, r, call())
 }
 
 func (k *Kernel) before(n *Node, a Act, r *objects.Request) {
@@ -249,6 +255,7 @@ func (k *Kernel) before(n *Node, a Act, r *objects.Request) {
 }
 
 func (k *Kernel) after(n *Node, a Act, r *objects.Request, done objects.Finished) {
+	done = objects.Render(k.now, n.Object, done, receipt)
 	k.startDeadline(n)
 	k.finished = k.finished[:0]
 	for f := done.Next(); f != nil; f = done.Next() {
@@ -468,8 +475,12 @@ func (k *Kernel) Options() []Option {
 			o = append(o, Option{Kind: Letters, Node: n})
 		}
 	}
+	var turn []bool
+	if k.Priorities {
+		turn = k.turn()
+	}
 	for _, p := range k.ready {
-		if p.last {
+		if p.last || turn != nil && !turn[p.Index()] {
 			continue
 		}
 		if n := p.choices(); n > 0 {
@@ -522,8 +533,20 @@ func (k *Kernel) learns(p *Process) bool {
 // that Relevant puts first.
 func (k *Kernel) Learning() bool { return slices.ContainsFunc(k.processes, k.learns) }
 
-// Standing tells of the first n processes which are blocked and which are ready, one bit each.
+// Standing tells of the first n processes which are blocked and which could have the next turn,
+// one bit each.
 func (k *Kernel) Standing(n int) (blocked, ready uint64) {
+	if k.Priorities {
+		for j, turn := range k.turn()[:min(n, len(k.processes))] {
+			if turn {
+				ready |= 1 << j
+			}
+			if k.processes[j].state == Blocked {
+				blocked |= 1 << j
+			}
+		}
+		return blocked, ready
+	}
 	for j, p := range k.processes[:min(n, len(k.processes))] {
 		switch p.state {
 		case Blocked:
@@ -639,6 +662,9 @@ func (k *Kernel) Kill(p *Process) {
 	p.woken, p.signal, p.doomed, p.last, p.state = false, false, false, false, Exited
 	k.ready = slices.DeleteFunc(k.ready, func(q *Process) bool { return q == p })
 	k.forgetTimer(p)
+	if p.gate != nil {
+		p.gate.remove(p)
+	}
 	if r := p.request; r != nil {
 		n := p.file.Node
 		switch {

@@ -37,6 +37,9 @@ type Process struct {
 	// Immune processes are spared by Faults.
 	Immune bool
 
+	// Priority is who goes first, where the kernel has Priorities: the higher.
+	Priority int
+
 	// Line is where in the source of its program the process is, 0 if that is unknown: the
 	// line of the call that it is in or about to make.
 	Line int
@@ -53,6 +56,7 @@ type Process struct {
 	choice  int              // what a Choice has come out as
 	file    *File            // of the request
 	request *objects.Request // the call's, while it is outstanding
+	gate    *Gate            // that it waits at, nil if it does not
 	woken   bool             // the call has finished while it waited
 	signal  bool             // one was sent while it waited, and has not arrived
 	doomed  bool             // SIGKILL was sent, and has not arrived
@@ -181,7 +185,7 @@ func (p *Process) Pending() string {
 
 // WaitsFor is the object that the process is blocked in, nil if it is not blocked.
 func (p *Process) WaitsFor() *Node {
-	if p.state != Blocked {
+	if p.state != Blocked || p.gate != nil {
 		return nil
 	}
 	return p.file.Node
@@ -190,7 +194,9 @@ func (p *Process) WaitsFor() *Node {
 // Kernel is the machine the process runs on.
 func (p *Process) Kernel() *Kernel { return p.kernel }
 
-func (p *Process) interruptible() bool { return p.state == Blocked || p.state == Sleeping }
+func (p *Process) interruptible() bool {
+	return p.state == Blocked && p.gate == nil || p.state == Sleeping
+}
 
 // choices is how many ways the pending call can go, 0 if there is no choice.
 func (p *Process) choices() int {
@@ -209,6 +215,7 @@ type File struct {
 	owner  *Process // its death gives back what the file holds; nil if that is nothing
 	writer *Process // who sent through it last
 	torn   bool     // and was killed with the file open
+	holds  bool     // it was opened by a hold
 }
 
 // Mode says how Open opens: which endpoint, and for what.
@@ -250,6 +257,7 @@ func (p *Process) newFile(n *Node, m Mode) *File {
 	if m.Only != nil {
 		mailbox.FileOf(f.Handle).Filter = m.Only
 	}
+	f.holds = m.Op == objects.Hold
 	if m.ReadOp == objects.Receipt {
 		mailbox.FileOf(f.Handle).Receipts = true
 	}

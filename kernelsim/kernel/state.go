@@ -68,8 +68,9 @@ var leftOut = map[field]bool{
 	{"Message", "Seq"}: true, {"Message", "Deliveries"}: true, // see walk.message
 	{"Message", "inline"}: true,                                                      // Data is in it, or is not
 	{"letter", "seq"}:     true, {"letter", "above"}: true, {"letter", "upTo"}: true, // as Message.Seq
-	{"File", "writer"}:    true,                                                         // see State
-	{"request", "ticket"}: true, {"line", "tickets"}: true, {"offers", "tickets"}: true, // the order of the queue says it
+	{"File", "writer"}:    true,                            // see State
+	{"request", "ticket"}: true, {"line", "tickets"}: true, // the order of the queue says it
+	{"offers", "tickets"}: true, {"offers", "index"}: true, // likewise
 }
 
 // past are the times that are only told, or in bounds that the timers make sharp: when

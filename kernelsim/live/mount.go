@@ -37,6 +37,9 @@ type mount struct {
 // NewMount makes the objects of s on the ipcfs mounted at dir, under names of their
 // own.
 func NewMount(dir string, s *scenario.Scenario) (Place, error) {
+	if err := s.OnlySimulated(); err != nil {
+		return nil, err
+	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err

@@ -116,6 +116,9 @@ func (m *Run) Ending(err error) Ending {
 			p.State = "killed"
 		case a.p.State() == kernel.Blocked:
 			p.State = Waits(a.task.op.String())
+			if a.p.WaitsFor() == nil { // at a gate
+				p.State = Waits(a.p.Pending())
+			}
 		}
 		e.Processes = append(e.Processes, p)
 	}

@@ -3,6 +3,7 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"ipcfs/kernelsim/kernel"
@@ -51,6 +52,7 @@ const (
 	opAtomic           // up to opAtomicEnd nobody comes in between
 	opAtomicEnd        //
 	opCall             // procedure n
+	opMonitor          // n: enter it, by 1, or leave it, unless a caller is in there
 	opReturn           // by is 1 if a value for the caller is on the stack
 )
 
@@ -59,6 +61,15 @@ type compiler struct {
 	code  []instruction
 	st    *statement
 	loops []loop
+
+	monitor int // that the procedure is of, from 1; 0: none
+}
+
+// cross enters the monitor of a procedure, or leaves it.
+func (c *compiler) cross(by int64) {
+	if c.monitor > 0 {
+		c.emit(instruction{op: opMonitor, n: c.monitor - 1, by: by})
+	}
 }
 
 // A loop remembers the breaks out of it.
@@ -69,13 +80,16 @@ type loop struct {
 
 // compile makes the program of d.
 func compile(d *processDecl) []instruction {
-	c := &compiler{}
-	c.block(d.body)
+	c := &compiler{monitor: d.monitor}
 	if d.procedure {
 		c.st = &statement{line: d.line, text: "procedure " + d.name, slot: -1}
+		c.cross(1)
+		c.block(d.body)
+		c.cross(-1)
 		c.emit(instruction{op: opReturn})
 		return c.code
 	}
+	c.block(d.body)
 	c.st = nil
 	c.emit(instruction{op: opEnd})
 	return c.code
@@ -134,6 +148,7 @@ func (c *compiler) statement(s *statement) {
 			c.expression(s.expr)
 			by = 1
 		}
+		c.cross(-1)
 		c.emit(instruction{op: opReturn, by: by})
 	case "if":
 		c.expression(s.expr)
@@ -312,15 +327,16 @@ type ask struct {
 type question uint8
 
 const (
-	askLoad   question = iota + 1
-	askLook            //
-	askStore           //
-	askAtomic          // see machine.atomically
-	askEnter           //
-	askChoose          //
-	askDo              // an operation on an object
-	askAct             // what the statement says
-	askExit            //
+	askLoad    question = iota + 1
+	askLook             //
+	askStore            //
+	askAtomic           // see machine.atomically
+	askMonitor          // to enter it, or to leave it
+	askEnter            //
+	askChoose           //
+	askDo               // an operation on an object
+	askAct              // what the statement says
+	askExit             //
 )
 
 // An answer is how an ask has ended.
@@ -456,6 +472,11 @@ func (m *machine) next() (q ask, asked bool) {
 			m.enter(in)
 		case opReturn:
 			m.leave(in)
+		case opMonitor:
+			if !m.within(in.n + 1) {
+				m.pc--
+				return m.asks(in)
+			}
 		case opPrint:
 			m.pc--
 			m.host.Did("prints " + m.pop().String())
@@ -495,6 +516,11 @@ func (m *machine) enter(in *instruction) {
 	m.drop(n)
 	m.frames = append(m.frames, frame{m.code, caller, m.pc, m.base, len(m.stack)})
 	m.inside, m.code, m.pc, m.base = in.n, d.code, 0, base
+}
+
+// within reports whether a caller of the procedure is one of that monitor.
+func (m *machine) within(monitor int) bool {
+	return slices.ContainsFunc(m.frames, func(f frame) bool { return f.caller >= 0 && m.s.procedures[f.caller].monitor == monitor })
 }
 
 // leave returns from a procedure.
@@ -611,6 +637,8 @@ func (m *machine) asks(in *instruction) (q ask, asked bool) {
 		q.what, q.value, q.index = askStore, m.top(0), m.target(in, 1)
 	case opUpdate, opCas, opAtomic:
 		q.what = askAtomic
+	case opMonitor:
+		q.what, q.by = askMonitor, in.by
 	case opEnter:
 		q.what, q.by = askEnter, in.by
 	case opChoose:

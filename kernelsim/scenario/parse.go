@@ -71,6 +71,7 @@ type parser struct {
 	s          *Scenario
 	process    *processDecl // or procedure
 	procedures []string     // the names of all
+	monitor    int          // that is being declared, from 1; 0: none is
 	loops      int
 	calls      []call // whose procedures may come later
 	errs       []*SyntaxError
@@ -209,6 +210,9 @@ func (p *parser) topLevel() {
 	case "procedure":
 		p.procedureDecl()
 		return
+	case "monitor":
+		p.monitorDecl()
+		return
 	case "always", "finally":
 		a := assertion{line: p.at + 1, text: strings.TrimSpace(p.lines[p.at])}
 		a.expr = p.expression()
@@ -257,7 +261,7 @@ func (p *parser) sharedDecl() {
 		p.expect("=")
 		v := p.constant()
 		for _, name := range names {
-			p.s.shared = append(p.s.shared, sharedDecl{name, v})
+			p.s.shared = append(p.s.shared, sharedDecl{name, v, p.monitor})
 		}
 		if !p.accept(",") {
 			return
@@ -320,7 +324,7 @@ func (p *parser) constant() Value {
 // fresh takes a name that means nothing yet.
 func (p *parser) fresh() token {
 	t := p.name("a name")
-	if p.s.arrays[t.text] > 0 || slices.Contains(p.procedures, t.text) || p.s.object(t.text) >= 0 || p.s.variable(t.text) >= 0 || slices.ContainsFunc(p.s.processes, func(d *processDecl) bool { return d.name == t.text }) {
+	if p.s.arrays[t.text] > 0 || slices.Contains(p.procedures, t.text) || p.s.monitorNamed(t.text) >= 0 || p.s.condition(t.text) >= 0 || p.s.object(t.text) >= 0 || p.s.variable(t.text) >= 0 || slices.ContainsFunc(p.s.processes, func(d *processDecl) bool { return d.name == t.text }) {
 		p.fail(t.column, "the name %s is taken", t)
 	}
 	return t
@@ -344,6 +348,10 @@ func (p *parser) objectDecl(t token) {
 	probe := d.kind.New(objects.Unlimited)
 	for p.peek().kind == word {
 		column := p.peek().column
+		if p.peek().text == "protocol" && slices.Contains(d.kind.Ops, objects.Hold) {
+			d.inherits = p.protocol()
+			continue
+		}
 		name, v := p.policy(d.kind)
 		if _, errno := probe.SetPolicy(0, name, v); errno != 0 {
 			p.fail(column, "%s cannot be %q", name, v)
@@ -402,11 +410,15 @@ func (p *parser) processDecl() {
 			d.daemon = true
 		case "immune":
 			d.immune = true
+		case "priority":
+			p.expect("=")
+			d.priority = int(p.number("a priority, such as 10"))
+			p.s.prioritized = cmp.Or(p.s.prioritized, p.at+1)
 		case "uid":
 			p.expect("=")
 			d.uid = uint32(p.number("a user id"))
 		default:
-			p.fail(t.column, "unexpected %s: want daemon, immune, uid=N or a colon", t)
+			p.fail(t.column, "unexpected %s: want daemon, immune, uid=N, priority=N or a colon", t)
 		}
 	}
 	p.colon()
@@ -470,6 +482,9 @@ func (p *parser) statement() *statement {
 	}
 	t := p.name("a statement")
 	s.column, s.verb = t.column, t.text
+	if p.conditional(s) {
+		return s
+	}
 	if v, ok := verbNamed(s.verb); ok {
 		p.operation(s, v)
 		return s
@@ -572,7 +587,7 @@ func (p *parser) statement() *statement {
 
 // statements are the words that statements begin with besides those of operations.
 var statements = []string{"release", "open", "close", "set", "destroy", "if", "while", "forever", "repeat", "break", "choose", "enter", "leave",
-	"sleep", "yield", "kill", "signal", "print", "assert", "exit", "atomic", "try", "cas", "return"}
+	"sleep", "yield", "kill", "signal", "print", "assert", "exit", "atomic", "try", "cas", "return", "broadcast"}
 
 // suggestion tells what was expected instead of a word that begins no statement.
 func (p *parser) suggestion(found string) string {
@@ -670,6 +685,7 @@ func (p *parser) variable(s *statement) {
 	}
 	if i := p.s.variable(t.text); i >= 0 {
 		s.slot, s.shared = i, true
+		p.reaches(t, i)
 		s.slots, s.slotIndex = p.which(t)
 		return
 	}
@@ -753,6 +769,7 @@ func (p *parser) mention(e *expression, t token) {
 	}
 	if i := p.s.variable(t.text); i >= 0 {
 		e.op, e.n, e.text = "shared", int64(i), t.text
+		p.reaches(t, i)
 		e.of, e.left = p.which(t)
 		return
 	}
@@ -772,6 +789,10 @@ func (p *parser) call(e *expression, t token) {
 	n := p.name("a name")
 	switch t.text {
 	case "messages", "bytes", "waiting", "value":
+		if i := p.s.condition(n.text); i >= 0 && t.text == "waiting" {
+			e.text, e.n = "queued", int64(i)
+			break
+		}
 		i := p.s.object(n.text)
 		if i < 0 {
 			p.fail(n.column, "unknown object %s", n)

@@ -13,10 +13,10 @@ type call struct {
 // procedureDecl reads a procedure: what it is called with are variables of its own.
 func (p *parser) procedureDecl() {
 	n := p.name("a name")
-	if p.s.object(n.text) >= 0 || p.s.variable(n.text) >= 0 || slices.ContainsFunc(slices.Concat(p.s.processes, p.s.procedures), func(d *processDecl) bool { return d.name == n.text }) {
+	if p.s.monitorNamed(n.text) >= 0 || p.s.condition(n.text) >= 0 || p.s.object(n.text) >= 0 || p.s.variable(n.text) >= 0 || slices.ContainsFunc(slices.Concat(p.s.processes, p.s.procedures), func(d *processDecl) bool { return d.name == n.text }) {
 		p.fail(n.column, "the name %s is taken", n)
 	}
-	d := &processDecl{name: n.text, line: p.at + 1, procedure: true}
+	d := &processDecl{name: n.text, line: p.at + 1, procedure: true, monitor: p.monitor}
 	d.local("errno")
 	d.local("me")
 	p.expect("(")

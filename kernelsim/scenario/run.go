@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 
 	"ipcfs/kernelsim/kernel"
@@ -12,13 +13,15 @@ import (
 
 // A Run is a run of a scenario in the simulated kernel.
 type Run struct {
-	s         *Scenario `state:"fixed"`
-	k         *kernel.Kernel
-	nodes     []*kernel.Node
-	shared    []Value
-	inside    []int64
-	processes []*simulated
-	histories bool // what each process has done is kept, and tells states apart
+	s          *Scenario `state:"fixed"`
+	k          *kernel.Kernel
+	nodes      []*kernel.Node
+	shared     []Value
+	inside     []int64
+	processes  []*simulated
+	monitors   []*monitor
+	conditions []*kernel.Gate
+	histories  bool // what each process has done is kept, and tells states apart
 }
 
 // A simulated process of a scenario. It is the program of the kernel's process, and the call
@@ -84,15 +87,25 @@ func (s *Scenario) Start(k *kernel.Kernel, histories bool) *Run {
 		if err != nil {
 			panic("kernelsim: the parser let pass: " + err.Error())
 		}
+		n.Inherits = d.inherits
 		n.Settings = s.Settings(len(m.nodes))
 		m.nodes = append(m.nodes, n)
 	}
+	for _, d := range s.monitors {
+		mon := &monitor{}
+		mon.entry.Inherits, mon.urgent.Inherits = d.inherits, d.inherits
+		m.monitors = append(m.monitors, mon)
+	}
+	for range s.conditions {
+		m.conditions = append(m.conditions, &kernel.Gate{})
+	}
+	k.Priorities = s.prioritized > 0
 	for _, i := range s.Instances() {
 		a := &simulated{m: m}
 		a.machine = newMachine(s, i, a)
 		m.processes = append(m.processes, a)
 		a.p = k.SpawnProgram(i.Name, kernel.Cred{Uid: i.Uid}, a)
-		a.p.Daemon, a.p.Immune = i.Daemon, i.Immune
+		a.p.Daemon, a.p.Immune, a.p.Priority = i.Daemon, i.Immune, s.processes[i.Process].priority
 		for _, e := range s.Ends(i.Process) {
 			if s.Alone(e.Object) {
 				a.lone = append(a.lone, e)
@@ -156,6 +169,7 @@ func (m *Run) snapshot(h *kernel.Hash) {
 	for _, n := range m.inside {
 		h.Uint(uint64(n))
 	}
+	m.hashMonitors(h)
 	for _, l := range m.s.counters {
 		h.Uint(uint64(m.Look(l)))
 	}
@@ -198,7 +212,7 @@ func (m *Run) Look(l Look) int64 {
 		return n
 	}
 	switch l.What {
-	case "inside", "blocked", "killed", "exited":
+	case "inside", "blocked", "killed", "exited", "queued":
 	default:
 		if m.nodes[l.Index].Gone() {
 			return 0 // there is nothing to look at
@@ -219,6 +233,8 @@ func (m *Run) Look(l Look) int64 {
 		return n
 	case "inside":
 		return m.inside[l.Index]
+	case "queued":
+		return int64(len(m.conditions[l.Index].Waiting()))
 	case "blocked":
 		return count(func(p *kernel.Process) bool { return p.State() == kernel.Blocked })
 	case "killed":
@@ -285,6 +301,15 @@ func (a *simulated) Name() string {
 		return "set " + a.s.shared[q.index].name
 	case askAtomic:
 		return "atomic"
+	case askMonitor:
+		if q.by < 0 {
+			return "leave " + a.s.monitors[q.index].name
+		}
+		return "enter " + a.s.monitors[q.index].name
+	case askAct:
+		if verb, ok := strings.CutPrefix(q.st.verb, "condition "); ok {
+			return verb + " " + a.s.conditions[q.index].name
+		}
 	}
 	return "look"
 }
@@ -303,6 +328,10 @@ func (a *simulated) Do(*kernel.Process) {
 		a.noteSet(q.index, q.value)
 	case askAtomic:
 		m.k.Violate(a.atomically(atOnce{m, a}))
+	case askMonitor:
+		a.monitorStep(q.index, q.by)
+	case askAct:
+		a.conditionStep(q.st.verb, q.index)
 	case askEnter:
 		m.inside[q.index] += q.by
 		verb := "enter"
@@ -418,6 +447,8 @@ func (a *simulated) act(s *statement) kernel.Call {
 	}
 	t.phase = underWay
 	switch s.verb {
+	case "condition wait", "condition signal", "condition broadcast":
+		return a
 	case "sleep":
 		return &kernel.Nap{Span: s.span}
 	case "set":

@@ -24,18 +24,21 @@ type Scenario struct {
 	// livelock, violation, or nothing if it is empty.
 	Expect string
 
-	objects    []objectDecl
-	shared     []sharedDecl
-	processes  []*processDecl
-	names      []string // of all processes, also those that come later
-	procedures []*processDecl
-	arrays     map[string]int // how many there are of a name
-	sections   []string
-	counters   []Look // that expressions look at
-	always     []assertion
-	finally    []assertion
-	shows      []assertion
-	faults     kernel.Faults
+	objects     []objectDecl
+	shared      []sharedDecl
+	processes   []*processDecl
+	names       []string // of all processes, also those that come later
+	procedures  []*processDecl
+	arrays      map[string]int // how many there are of a name
+	monitors    []monitorDecl
+	conditions  []conditionDecl
+	prioritized int // the line of the first process that has a priority, 0 if none has
+	sections    []string
+	counters    []Look // that expressions look at
+	always      []assertion
+	finally     []assertion
+	shows       []assertion
+	faults      kernel.Faults
 
 	ends  [][]End // of each process: see Ends
 	alone []bool  // of the objects: see Alone
@@ -45,11 +48,13 @@ type objectDecl struct {
 	kind     objects.Kind
 	name     string
 	policies []string
+	inherits bool // who holds it runs with the priority of those who wait to
 }
 
 type sharedDecl struct {
-	name  string
-	value Value
+	name    string
+	value   Value
+	monitor int // whose procedures alone reach it, from 1; 0: all do
 }
 
 type processDecl struct {
@@ -65,6 +70,9 @@ type processDecl struct {
 
 	procedure  bool
 	parameters int
+	monitor    int // that the procedure is of, from 1; 0: none
+
+	priority int
 }
 
 type assertion struct {
