@@ -8,7 +8,7 @@ import (
 
 // A share is who gets a letter that was broadcast: every receiver that is open when it is
 // sent and that it is for, once. Where there is no buffer, that moment may lie anywhere
-// between the submission and the end of the send. What was sent differently gets a nil
+// between the submission and the end of the send. A letter that was not broadcast has a nil
 // share: one receiver gets it, whoever that is.
 type share struct {
 	must []*objects.Handle // have yet to get it
@@ -79,7 +79,7 @@ func (x *account) shareOf(m *letter, o *offer) *share {
 	return s
 }
 
-// owe gives m back to h, which did not get it after all.
+// owe has h be due m again: its process died before it got m.
 func (x *account) owe(h *objects.Handle, m *letter) {
 	m.share.got--
 	if m.gone && !m.share.over() || !slices.ContainsFunc(x.open, func(o opening) bool { return o.handle == h }) {

@@ -23,7 +23,8 @@ type writing struct {
 	spoiled bool // what is written is of a message that has failed, up to its end
 }
 
-// spoiledPart is what of text belongs to the message that has failed.
+// spoiledPart is the first part of text if it belongs to a message that has failed, and whether that
+// message ends there.
 func (w *writing) spoiledPart(framing, text string) (piece string, ends bool) {
 	if !w.spoiled || text == "" {
 		return "", false
@@ -43,7 +44,7 @@ func leavesOff(framing, text string) bool {
 	return false
 }
 
-// spoils reports whether errno is the end of a message that it befalls.
+// spoils reports whether a send that fails with errno ends the message that it was to continue.
 func spoils(errno syscall.Errno) bool {
 	return errno == syscall.EMSGSIZE || errno == syscall.EDQUOT || errno == syscall.ENOSPC
 }
@@ -59,7 +60,7 @@ func (l *mailboxLaws) writing(h *objects.Handle) *writing {
 	return w
 }
 
-// An offer is a send that waits, or what the close of a file has left to send.
+// An offer is a send that waits, or the message that a closed file has left to be sent.
 type offer struct {
 	request *objects.Request // nil if the file is closed
 	text    string           // of the request
@@ -72,7 +73,7 @@ type offer struct {
 	readers []*objects.Handle // who were there from the start
 }
 
-// cut splits what one message gets off text.
+// cut returns the first part of text that one message gets, and whether the message ends there.
 func cut(framing, text string) (piece string, ends bool) {
 	switch framing {
 	case "line":
@@ -86,7 +87,7 @@ func cut(framing, text string) (piece string, ends bool) {
 	return text, true
 }
 
-// next is the letter that o offers; nil if it waits before the beginning of one.
+// next is the letter that o offers, nil if o waits before the beginning of one.
 func (l *mailboxLaws) next(o *offer) *letter {
 	if o.letter == nil {
 		if piece, ends := cut(o.framing, o.text[o.done:]); ends {
@@ -175,7 +176,7 @@ func (l *mailboxLaws) outdated(m *monitor, w waiting) bool {
 	return l.begins(m, w.request, w.text) && m.node.Object.Policy("framing") == "write" || l.keepsShare(m, w.request)
 }
 
-// progress follows what was taken of o.
+// progress follows how much of its text the offer o has sent.
 func (x *account) progress(o *offer) error {
 	r := o.request
 	w := x.writing(r.Handle)
@@ -224,7 +225,7 @@ func (x *account) progress(o *offer) error {
 	return nil
 }
 
-// longest is how long a message may be that is sent now.
+// longest is the length in bytes of the longest message that can be sent now.
 func (x *account) longest() int64 {
 	n, _ := objects.ParseBytes(x.policy("max_message"))
 	if all := x.m.node.Amount("capacity_bytes"); all > 0 {
@@ -233,7 +234,7 @@ func (x *account) longest() int64 {
 	return n
 }
 
-// enter makes m, which o offered, one that was sent.
+// enter counts m, which o offered, as sent.
 func (x *account) enter(m *letter, o *offer) {
 	x.sent++
 	if x.act != kernel.Arrive {
@@ -257,8 +258,7 @@ func (x *account) sends(o *offer) *letter {
 	return o.letter
 }
 
-// orphan is the first of what closed files have left that is as wanted, nil if there is
-// none.
+// orphan is the first offer of a closed file whose letter is wanted, nil if there is none.
 func (l *mailboxLaws) orphan(wanted func(*letter) bool) *offer {
 	for _, o := range l.line {
 		if o.request == nil && wanted(o.letter) {
@@ -278,9 +278,9 @@ func (x *account) offered() (letters []*letter) {
 	return letters
 }
 
-// receivable reports whether somebody may have received m, and makes it one that was sent
-// if it was not: it is the letter of a sender that waits on, if that may be broadcast, or
-// of a closed file.
+// receivable reports whether somebody may have received m. An offered letter can be received
+// while its sender waits on, if it may be broadcast, or if its file is closed; it counts as sent
+// then.
 func (x *account) receivable(m *letter) bool {
 	for _, o := range x.line {
 		switch {
@@ -298,7 +298,7 @@ func (x *account) receivable(m *letter) bool {
 	return true
 }
 
-// endShared ends what closed files had left to broadcast, and everyone has got.
+// endShared ends the broadcasts of closed files that every subscriber has got.
 func (x *account) endShared() {
 	waiting := stat(x.m.node.Object.Stat(), "senders_waiting")
 	x.line = slices.DeleteFunc(x.line, func(o *offer) bool {
@@ -347,8 +347,8 @@ func (x *account) closes() error {
 	return nil
 }
 
-// overtakesOrphan checks that o, which has ended, did not pass what a closed file has left
-// and waits with.
+// overtakesOrphan checks that the send o, which has ended, did not overtake a message that a closed
+// file has left waiting.
 func (x *account) overtakesOrphan(o *offer) error {
 	if slices.ContainsFunc(x.done, func(d *objects.Request) bool { return mailbox.Filter(d.Handle) != nil && d != x.r }) {
 		return nil // who wanted just that
@@ -362,7 +362,7 @@ func (x *account) overtakesOrphan(o *offer) error {
 	return nil
 }
 
-// bookFramed adds to want what senders wait with, and what is begun.
+// bookFramed adds to want the messages that senders wait to send, and those that files have begun.
 func (l *mailboxLaws) bookFramed(want *kernel.Book) {
 	for _, w := range l.writers {
 		if w.begun != "" {

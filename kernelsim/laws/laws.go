@@ -265,8 +265,8 @@ func succeeded(done []*objects.Request, ops ...objects.Op) bool {
 	return slices.ContainsFunc(done, func(d *objects.Request) bool { return d.Errno == 0 && slices.Contains(ops, d.Op) })
 }
 
-// othersWait reports whether requests of r's operation are parked besides r: what r
-// leaves behind may be theirs in part.
+// othersWait reports whether requests of r's operation are parked besides r: they may get what
+// r has given up.
 func (m *monitor) othersWait(r *objects.Request) bool {
 	if r.Op == objects.Send && stat(m.stat, "senders_waiting") > 1 {
 		return true // also what a closed file has left waits as a sender
@@ -275,8 +275,8 @@ func (m *monitor) othersWait(r *objects.Request) bool {
 }
 
 // inOrder checks that of the waiting requests of one operation the oldest finish
-// first. Those of one handle share what was handed to it. early, if any, was cancelled and
-// may end with what it has done before.
+// first. The reads of one handle share the message that it gets. early, if it is not nil, was cancelled:
+// it may succeed with the part that it has done.
 func (m *monitor) inOrder(done []*objects.Request, early *objects.Request) error {
 	for i, w := range m.parked {
 		if slices.Contains(done, w.request) || again(w.request) {
@@ -313,8 +313,8 @@ func line(op objects.Op) objects.Op {
 	return op
 }
 
-// together reports whether first and later wait for the same: whoever serves the later
-// could have served the first. Endpoints that select have lines of their own, beside
+// together reports whether first and later wait for the same: what has served the later request could
+// have served the first. Endpoints that select have lines of their own, beside
 // the one for everything.
 func together(first, later *objects.Request, done []*objects.Request) bool {
 	a, b := first.Handle, later.Handle
@@ -332,8 +332,8 @@ func together(first, later *objects.Request, done []*objects.Request) bool {
 	return mailbox.Filter(a) == nil || mailbox.Filter(b) != nil && *mailbox.Filter(a) == *mailbox.Filter(b)
 }
 
-// overtakes checks that r, which finished at once, did not pass somebody who waits on.
-// What reads may be answered from what its file has got before; the others may not.
+// overtakes checks that r, which finished at once, did not pass a request that goes on waiting. A read
+// may be answered from the rest of a message that its file has; other requests have no such excuse.
 func (m *monitor) overtakes(r *objects.Request, done []*objects.Request) error {
 	waits := r.Op == objects.Send || r.Op == objects.Write || r.Op == objects.Hold || r.Op == objects.Wait && r.Size == 0
 	if !waits || r.Errno != 0 {
@@ -347,8 +347,8 @@ func (m *monitor) overtakes(r *objects.Request, done []*objects.Request) error {
 	return nil
 }
 
-// served reports whether the finished request r got what it waited for. The end of a
-// stream is for everyone.
+// served reports whether the finished request r got what it waited for. End of file
+// does not count, for all readers get it.
 func served(r *objects.Request) bool {
 	return r.Errno == 0 && (r.Op != objects.Read || len(r.Data) > 0)
 }

@@ -11,10 +11,9 @@ import (
 	"ipcfs/objects"
 )
 
-// A lease is a letter that belongs to one handle until the lease ends: with an
-// acknowledgement, which makes it received, or by nack, close, the death of who opened
-// the handle or the end of its time, which make it the next one again, or a dead letter
-// if that has happened as often as max_deliveries says.
+// A lease is a letter that belongs to one handle until the lease ends. With an
+// acknowledgement it is received. With nack, close, the death of the process that opened the handle, or
+// the end of its time it is the next letter again; after max_deliveries of those it is a dead letter.
 type lease struct {
 	handle *objects.Handle
 	letter *letter
@@ -58,7 +57,7 @@ func (x *account) lease(d *objects.Request, m *letter) error {
 	return nil
 }
 
-// endOf is when a lease ends of which so much is left.
+// endOf is when a lease ends that lasts so long from now.
 func (x *account) endOf(left string) objects.Time {
 	span, _ := objects.ParseSpan(left)
 	if span == objects.Unbounded {
@@ -158,8 +157,8 @@ func isVerb(words []string) bool {
 	return false
 }
 
-// forwards finds out which of the dead letters another mailbox has taken. The others are
-// held again, or somebody has got them.
+// forwards finds out which of the dead letters another mailbox has taken. The others are held
+// again, or a receiver has got them.
 func (x *account) forwards() {
 	x.moved = nil
 	back := x.grown("redelivered")
@@ -189,7 +188,7 @@ func (m *monitor) ExpectLetters(other kernel.Monitor) {
 	}
 }
 
-// isBack reports whether m is here, although it was dead.
+// isBack reports whether the dead letter m is in this mailbox again.
 func (x *account) isBack(m *letter) bool {
 	for held := range x.m.node.Mailbox().Messages() {
 		if m.shows(held) && m.deliveries == held.Deliveries {

@@ -21,7 +21,7 @@ type history struct {
 	view  view
 }
 
-// A view says what of requests a model sees.
+// A view says which parts of a request a model sees.
 type view struct {
 	input  func(*objects.Request) any // nil: it does not see the request
 	output func(*objects.Request) any
@@ -55,13 +55,13 @@ func (h *history) watch(e kernel.Event) {
 	}
 }
 
-// instant records what nobody waits for.
+// instant records a call that cannot wait.
 func (h *history) instant(input any, output any) {
 	h.clock++
 	h.done = append(h.done, porcupine.Operation{Input: input, Output: output, Call: h.clock, Return: h.clock})
 }
 
-// end records what never returned.
+// end records the calls that never returned.
 func (h *history) end() {
 	if h.view.pending == nil {
 		return

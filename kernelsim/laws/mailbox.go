@@ -92,7 +92,7 @@ type delivery struct {
 	letter  *letter
 }
 
-// An account is what a call on a mailbox has done, as the laws find out.
+// An account is what one call on a mailbox has done, as the laws work it out.
 type account struct {
 	*mailboxLaws
 	m    *monitor
@@ -230,9 +230,9 @@ func (x *account) takes() error {
 	return nil
 }
 
-// given is the letter that d was given. One that finds messages gets the first of those
-// that are for it; one that has waited gets what has come; what a sender offers comes
-// last.
+// given is the letter that the receive d was given. A receive that finds messages gets the first that
+// it selects; one that has waited gets a message that was just sent; a message that a sender offers
+// comes last.
 func (x *account) given(d *objects.Request) (*letter, error) {
 	isPeek := d.Op == objects.Peek
 	var places []*letter
@@ -264,7 +264,7 @@ func (x *account) given(d *objects.Request) (*letter, error) {
 	return nil, fmt.Errorf("the %s got %q, which nobody sent, or somebody had already", say(d), d.Data)
 }
 
-// holds compares what is held with what should be, and finds out what was lost.
+// holds compares the messages held with those that should be, and finds out which are missing and why.
 func (x *account) holds() error {
 	for _, m := range slices.Concat(x.back, x.fresh) {
 		if !slices.Contains(x.held, m) {
@@ -353,8 +353,8 @@ func (x *account) lost(m *letter) bool {
 	return m.share != nil && m.share.mayBeOver()
 }
 
-// spared checks that nothing was dropped for room that ought to have outlived what is
-// still held.
+// spared checks that no message was dropped for room before one that is still held and should have
+// gone first.
 func (x *account) spared(m *letter) error {
 	if x.policy("overflow") != "drop-oldest" || x.flushed || x.dueNow(m) || m.seq == 0 || m.share.mayBeOver() && m.share != nil {
 		return nil
@@ -412,8 +412,8 @@ func (x *account) fits() error {
 	return nil
 }
 
-// cannotWait reports whether m is held because its file is closed, and there is nobody to
-// be told that it does not fit.
+// cannotWait reports whether m is held without room because its file is closed: nobody is left who
+// could be told.
 func (x *account) cannotWait(m *letter) bool {
 	return m.orphan && (x.policy("overflow") == "fail" || int64(len(m.text)) > x.longest())
 }

@@ -38,8 +38,8 @@ func (b *flawed) Rendered(now objects.Time, r *objects.Request, text []byte) obj
 	return b.Object.(objects.Renderer).Rendered(now, r, text)
 }
 
-// as submits r as if the mailbox had another policy. It panics, which ends a run without
-// a finding, if that alone finishes something.
+// as submits r as if the mailbox had another policy. If the change of policy alone finishes a request, it
+// panics, which ends the run without a finding.
 func (b *flawed) as(now objects.Time, r *objects.Request, name, value string) objects.Finished {
 	was := b.Policy(name)
 	before, _ := b.SetPolicy(now, name, value)

@@ -20,8 +20,8 @@ func describeCall(input, output any) string { return fmt.Sprintf("%+v: %+v", inp
 
 // The model of a mailbox: a list of messages, the next first. A rendezvous is a send and
 // a receive right after one another, so a mailbox of capacity 0 may hold one in between. A
-// peek shows what the next receive would get, also where a sender only offers it and may
-// still be interrupted: it says nothing about the list and is left out.
+// peek shows what the next receive would get, which may be the message of a sender that is still
+// interrupted: it says nothing about the list and is left out.
 type mailboxInput struct {
 	op       objects.Op
 	text     string

@@ -14,8 +14,8 @@ import (
 func init() { register("pipe", func() kindLaws { return &pipeLaws{} }) }
 
 // pipeLaws: bytes are read in the order in which they were written, each once, and
-// none goes away but by a policy that says so or with the last open file; end of file
-// means that no writer is left. Who opens it meets the other end: fifo(7).
+// none goes away but by a policy that drops it or with the last open file; end of file
+// means that no writer is left. An open meets one of the other end: fifo(7).
 type pipeLaws struct {
 	stream string // written or offered by parked writes, and not read or dropped
 	taken  []taking
@@ -136,7 +136,7 @@ func met(d *objects.Request, now []objects.Counter, persistent bool) error {
 	return nil
 }
 
-// cut takes what the finished writes did not write out of the stream.
+// cut takes those bytes out of the stream that finished writes had offered and did not write.
 func (l *pipeLaws) cut(m *monitor, r *objects.Request, text string, done []*objects.Request) {
 	// What was offered before the call is the stream's end, in the order of submission.
 	offers := slices.Clone(m.parked)

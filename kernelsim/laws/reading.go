@@ -6,8 +6,8 @@ import (
 	"ipcfs/objects"
 )
 
-// reading is what a handle is in the middle of: reads with too small a buffer get a
-// message in pieces, and those of some handles an end of file after it.
+// reading is the message that a handle has read in part: reads with too small a buffer get it in
+// pieces, and some handles get an end of file after it.
 type reading struct {
 	handle *objects.Handle
 	rest   string
@@ -28,11 +28,11 @@ func (l *readings) of(h *objects.Handle) *reading {
 	return s
 }
 
-// forget ends what h is in the middle of.
+// forget drops the message that h has read in part.
 func (l *readings) forget(h *objects.Handle) { *l.of(h) = reading{handle: h} }
 
-// goesOn checks the read d if it had to go on with what its handle is in the middle of;
-// new reports that it had not.
+// goesOn checks the read d if it had to go on with the message that its handle has read in part;
+// new reports that there is none.
 func (l *readings) goesOn(d *objects.Request) (new bool, err error) {
 	s, got := l.of(d.Handle), string(d.Data)
 	switch {

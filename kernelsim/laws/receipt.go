@@ -7,8 +7,8 @@ import (
 	"ipcfs/objects"
 )
 
-// A receipt says what has become of the letter that was sent last through a handle, once
-// that is settled, and says it once.
+// A receipt says what has become of the letter that was sent last through a handle. It can be read
+// when that is known, and once.
 type receipt struct {
 	handle *objects.Handle
 	letter *letter
