@@ -105,14 +105,22 @@ func (f *FS) mountMetrics(yield func([]byte) bool) bool {
 	return yield(b)
 }
 
+// Metric is the name by which .ipcfs/metrics has the counter c of a kind.
+func Metric(kind string, c objects.CounterKind) string {
+	if c.Gauge {
+		return "ipcfs_" + kind + "_" + c.Name
+	}
+	return "ipcfs_" + kind + "_" + c.Name + "_total"
+}
+
 // counterMetrics yields what the stat files of the objects tell.
 func (f *FS) counterMetrics(who *identity, yield func([]byte) bool) bool {
 	for _, d := range f.kinds {
 		kind := d.p.kind
 		for i, c := range objects.KindNamed(kind).Counters {
-			m := &family{name: "ipcfs_" + kind + "_" + c.Name + "_total", kind: "counter", help: c.Help}
+			m := &family{name: Metric(kind, c), kind: "counter", help: c.Help}
 			if c.Gauge {
-				m.name, m.kind = "ipcfs_"+kind+"_"+c.Name, "gauge"
+				m.kind = "gauge"
 			}
 			for o := range f.objectsIn(d, who) {
 				counters := look(o.object, objects.Object.Stat)

@@ -32,14 +32,25 @@ type Kind struct {
 // A CounterKind says what one line of a stat file is.
 type CounterKind struct {
 	Name  string
-	Gauge bool   // it goes up and down; others count what has happened
+	Gauge bool // it goes up and down; others count what has happened
+	Flow  Flow
 	Help  string // a sentence
 }
+
+// A Flow is whether a counter counts what goes through an object.
+type Flow uint8
+
+const (
+	NoFlow  Flow = iota
+	Inward       // it has been put in
+	Outward      // it has been taken out
+)
 
 // Counters are what objects of type T count, in the order in which it is shown.
 type Counters[T any] []struct {
 	Name  string
 	Gauge bool
+	Flow  Flow
 	Help  string
 	Value func(o T) int64
 }
@@ -48,7 +59,7 @@ type Counters[T any] []struct {
 func (c Counters[T]) Kinds() []CounterKind {
 	var kinds []CounterKind
 	for i := range c {
-		kinds = append(kinds, CounterKind{Name: c[i].Name, Gauge: c[i].Gauge, Help: c[i].Help})
+		kinds = append(kinds, CounterKind{Name: c[i].Name, Gauge: c[i].Gauge, Flow: c[i].Flow, Help: c[i].Help})
 	}
 	return kinds
 }

@@ -134,15 +134,17 @@ type watched struct {
 // A flow is how much has ever gone through an object.
 type flow struct{ in, out int64 }
 
-// flowCounters are the counters of .ipcfs/metrics that make a flow.
-var flowCounters = map[string]struct{ in, out int64 }{
-	"ipcfs_mailbox_sent_total":     {in: 1},
-	"ipcfs_mailbox_received_total": {out: 1},
-	"ipcfs_pipe_written_total":     {in: 1},
-	"ipcfs_pipe_read_total":        {out: 1},
-	"ipcfs_semaphore_posted_total": {in: 1},
-	"ipcfs_semaphore_taken_total":  {out: 1},
-	"ipcfs_semaphore_holds_total":  {out: 1},
+// flowMetrics are the metrics of .ipcfs/metrics that make a flow, by name.
+func flowMetrics() map[string]objects.Flow {
+	flows := make(map[string]objects.Flow)
+	for _, k := range objects.Kinds() {
+		for _, c := range k.Counters {
+			if c.Flow != objects.NoFlow {
+				flows[fs.Metric(k.Name, c)] = c.Flow
+			}
+		}
+	}
+	return flows
 }
 
 // readFlows reads the flows of all objects of the mount, by their paths.
@@ -151,10 +153,10 @@ func readFlows(mount string) (map[string]flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	flows := make(map[string]flow)
+	flows, metrics := make(map[string]flow), flowMetrics()
 	for line := range strings.Lines(string(text)) {
 		name, rest, _ := strings.Cut(line, `{object="`)
-		counts, ok := flowCounters[name]
+		direction, ok := metrics[name]
 		path, value, cut := strings.Cut(rest, `"} `)
 		if !ok || !cut {
 			continue
@@ -166,7 +168,12 @@ func readFlows(mount string) (map[string]flow, error) {
 		// The escapes of labels in Prometheus' text format.
 		path = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n").Replace(path)
 		f := flows[path]
-		flows[path] = flow{f.in + n*counts.in, f.out + n*counts.out}
+		if direction == objects.Inward {
+			f.in += n
+		} else {
+			f.out += n
+		}
+		flows[path] = f
 	}
 	return flows, nil
 }

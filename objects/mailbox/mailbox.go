@@ -386,8 +386,8 @@ func (b *Mailbox) Held() objects.Held {
 var counters = objects.Counters[*Mailbox]{
 	{Name: "messages", Gauge: true, Help: "Messages held.", Value: func(b *Mailbox) int64 { return b.held.n }},
 	{Name: "bytes", Gauge: true, Help: "Bytes held.", Value: func(b *Mailbox) int64 { return b.held.bytes + b.held.memory }},
-	{Name: "sent", Help: "Messages that were sent.", Value: func(b *Mailbox) int64 { return b.sent }},
-	{Name: "received", Help: "Messages that were received.", Value: func(b *Mailbox) int64 { return b.received }},
+	{Name: "sent", Flow: objects.Inward, Help: "Messages that were sent.", Value: func(b *Mailbox) int64 { return b.sent }},
+	{Name: "received", Flow: objects.Outward, Help: "Messages that were received.", Value: func(b *Mailbox) int64 { return b.received }},
 	{Name: "dropped", Help: "Messages that were dropped.", Value: func(b *Mailbox) int64 { return b.dropped }},
 	{Name: "expired", Help: "Messages that expired.", Value: func(b *Mailbox) int64 { return b.expired }},
 	{Name: "redelivered", Help: "Messages that returned from a lease.", Value: func(b *Mailbox) int64 { return b.redelivered }},

@@ -318,8 +318,8 @@ func (p *Pipe) Held() objects.Held {
 // counters are what the file stat shows.
 var counters = objects.Counters[*Pipe]{
 	{Name: "bytes", Gauge: true, Help: "Bytes held.", Value: func(p *Pipe) int64 { return p.held }},
-	{Name: "written", Help: "Bytes that were written.", Value: func(p *Pipe) int64 { return p.written }},
-	{Name: "read", Help: "Bytes that were read.", Value: func(p *Pipe) int64 { return p.received }},
+	{Name: "written", Flow: objects.Inward, Help: "Bytes that were written.", Value: func(p *Pipe) int64 { return p.written }},
+	{Name: "read", Flow: objects.Outward, Help: "Bytes that were read.", Value: func(p *Pipe) int64 { return p.received }},
 	{Name: "dropped", Help: "Bytes that were dropped.", Value: func(p *Pipe) int64 { return p.dropped }},
 	{Name: "oob", Gauge: true, Help: "Messages held out of band.", Value: func(p *Pipe) int64 { return p.oob.Held().Messages }},
 	{Name: "openers_waiting", Gauge: true, Help: "Opens that wait for the other end.", Value: func(p *Pipe) int64 { return int64(p.openers.Len()) }},

@@ -372,9 +372,9 @@ func (s *Semaphore) Held() objects.Held { return objects.Held{Changed: s.changed
 // counters are what the file stat shows.
 var counters = objects.Counters[*Semaphore]{
 	{Name: "value", Gauge: true, Help: "Units that are free.", Value: func(s *Semaphore) int64 { return s.value }},
-	{Name: "posted", Help: "Units that were posted.", Value: func(s *Semaphore) int64 { return s.postedUnits }},
-	{Name: "taken", Help: "Units that were taken.", Value: func(s *Semaphore) int64 { return s.tookUnits }},
-	{Name: "holds", Help: "Holds that began.", Value: func(s *Semaphore) int64 { return s.holds }},
+	{Name: "posted", Flow: objects.Inward, Help: "Units that were posted.", Value: func(s *Semaphore) int64 { return s.postedUnits }},
+	{Name: "taken", Flow: objects.Outward, Help: "Units that were taken.", Value: func(s *Semaphore) int64 { return s.tookUnits }},
+	{Name: "holds", Flow: objects.Outward, Help: "Holds that began.", Value: func(s *Semaphore) int64 { return s.holds }},
 	{Name: "deaths", Help: "Holds that ended with their process.", Value: func(s *Semaphore) int64 { return s.deaths }},
 	{Name: "owners", Gauge: true, Help: "Units that are held.", Value: func(s *Semaphore) int64 { return int64(len(s.owners)) }},
 	{Name: "waiting", Gauge: true, Help: "Waits and holds that wait.", Value: func(s *Semaphore) int64 { return int64(s.waiting.Len()) }},
