@@ -41,7 +41,7 @@ func TestTheManualsExamplesDoWhatTheySay(t *testing.T) {
 	words = append(words, strings.Fields(`release open close set destroy try nonblock within atomic if else while forever
 		break repeat choose enter leave sleep yield kill signal print assert exit shared process daemon immune uid faults shows
 		kills signals always finally mailbox pipe semaphore segment messages bytes value waiting sent received dropped expired redelivered leased inside blocked exited
-		killed and or not me errno expect procedure return cas monitor condition broadcast hoare protocol inherit priority`)...)
+		killed and or not me errno expect procedure return cas eventually monitor condition broadcast hoare protocol inherit priority`)...)
 	for _, w := range words {
 		if !regexp.MustCompile(`\b` + w + `\b`).Match(all.Bytes()) {
 			t.Errorf("no example has the word %s", w)

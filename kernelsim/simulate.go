@@ -183,6 +183,9 @@ func search(s *scenario.Scenario, bounds explore.Bounds) explore.Exploration {
 		m = s.Start(k, false)
 	}
 	goals := explore.Goals{Deadlock: true, Starvation: true, Livelock: !s.Endless(), End: func(*kernel.Kernel) error { return s.Finally(m) }}
+	if goals.Eventually = s.Eventually(); len(goals.Eventually) > 0 {
+		goals.Met = func(*kernel.Kernel) uint64 { return s.Met(m) }
+	}
 	return explore.Explore(setup, goals, bounds)
 }
 

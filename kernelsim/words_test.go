@@ -53,6 +53,11 @@ func TestWordsDoWhatTheManualSays(t *testing.T) {
 		{"the higher goes first", "shared n = 0\nprocess low:\n  assert n == 2\nprocess high priority=1:\n  n = 1\n  n = 2\n", "nothing violated"},
 		{"inversion at a monitor", "monitor m:\n  procedure f():\n    yield\nprocess low priority=1:\n  f()\nprocess middle priority=2:\n  sleep 1ms\n  forever:\n    yield\nprocess high priority=3:\n  sleep 1ms\n  f()\n", "high can wait for ever in enter m"},
 		{"inheritance at a monitor", "monitor m protocol=inherit:\n  procedure f():\n    yield\nprocess low priority=1:\n  f()\nprocess middle priority=2:\n  sleep 1ms\n  forever:\n    yield\nprocess high priority=3:\n  sleep 1ms\n  f()\n", "nothing violated"},
+		{"what comes some time", "shared n = 0\nprocess p:\n  n = 1\n  n = 2\neventually n == 1\n", "nothing violated"},
+		{"what does not come before the end", "shared n = 0\nprocess p:\n  choose i in 1..2\n  n = i\neventually n == 1\n", "Violation after 3 steps (no schedule is shorter): line 5: violated: eventually n == 1: the run ends without it."},
+		{"what need not come", "semaphore s value=1\nshared n = 0\nprocess p:\n  wait s\n  n = 1\nprocess q * 2 daemon:\n  forever:\n    try wait s nonblock\n    if errno == 0:\n      post s\n    yield\neventually n == 1\n", "nothing violated"},
+		{"what others keep from coming", "shared n = 0, ball = 0\nprocess p:\n  forever:\n    ball = 1\n    if ball == 2:\n      n = 1\nprocess q:\n  forever:\n    ball = 2\neventually n == 1\n", "eventually n == 1: from here on the run can go on for ever without it"},
+		{"what an unfair scheduler would keep from coming", "shared n = 0\nprocess p:\n  n = 1\nprocess q:\n  forever:\n    yield\neventually n == 1\n", "nothing violated"},
 		{"an array of mailboxes", "mailbox box * 2 capacity=1\nprocess p * 2:\n  send box[3 - me] me\n  receive box[me] -> x\n  assert x == 3 - me\nfinally messages(box[1]) + messages(box[2]) == 0\n", "nothing violated"},
 		{"close of one of an array", "mailbox box * 2\nprocess p:\n  open box[2]\n  close box[1]\n  send box[2] 1\n", "nothing violated"},
 	} {

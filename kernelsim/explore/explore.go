@@ -91,12 +91,17 @@ type arrival struct {
 	// For starvation and livelock. The last bit of ready is that of what is no process's step.
 	blocked, ready uint64 // processes, one bit each
 	edges          []edge
+
+	met uint64 // what is to hold eventually and does here, one bit each
+	end bool   // nothing more can happen
 }
 
 type edge struct {
 	to    int32
 	mover int8 // the process that took the step, nobody if it was none's
 	fault bool
+
+	option int16
 }
 
 // maxTracked is how many processes the search for starvation can tell apart.
@@ -113,6 +118,11 @@ type Goals struct {
 	Livelock   bool
 	End        func(k *kernel.Kernel) error // must hold when a run has ended; of programs it only looks
 
+	// Met, if set, tells what of that which is to hold eventually holds now, one bit for each of
+	// Eventually.
+	Met        func(k *kernel.Kernel) uint64
+	Eventually []error // what is wrong if it does not
+
 	// Each, if set, sees every end of a run, with what is wrong there and a shortest
 	// schedule that leads to it; the search then goes on, whatever it is.
 	Each func(k *kernel.Kernel, err error, schedule func() []int)
@@ -124,6 +134,9 @@ func Explore(setup Setup, goals Goals, bounds Bounds) Exploration {
 	x := explorer{setup: setup, goals: goals, bounds: bounds, index: map[uint64]int32{}}
 	x.search()
 	x.out.met = x.index
+	if x.out.Finding == nil && goals.Met != nil {
+		x.eventually()
+	}
 	if x.out.Finding == nil && goals.Starvation {
 		x.starvation()
 	}
@@ -194,6 +207,9 @@ func (x *explorer) add(k *kernel.Kernel, from, option int32) (int32, bool) {
 	if k.Pending() {
 		a.ready |= 1 << nobody
 	}
+	if x.goals.Met != nil {
+		a.met = x.goals.Met(k)
+	}
 	x.states = append(x.states, a)
 	x.out.States = len(x.states)
 	x.out.Depth = max(x.out.Depth, int(a.depth))
@@ -208,6 +224,7 @@ func (x *explorer) judge(k *kernel.Kernel, i int32) (options []kernel.Option) {
 	ended := err == nil && (len(options) == 0 || options[0].Kind == kernel.Stop)
 	if ended {
 		x.out.Ends++
+		x.states[i].end = true
 		if stuck := k.Stuck(); x.goals.Deadlock && len(stuck) > 0 {
 			err = &deadlock{Describe(stuck)}
 		} else if x.goals.End != nil {
@@ -313,7 +330,7 @@ func (x *explorer) search() {
 				x.leave(k)
 				continue
 			}
-			e := edge{mover: nobody, fault: k.Faulty(o)}
+			e := edge{mover: nobody, fault: k.Faulty(o), option: int16(i)}
 			if o.Kind == kernel.Run {
 				e.mover = int8(min(o.Process.Index(), maxTracked))
 			}
@@ -333,7 +350,7 @@ func (x *explorer) search() {
 				x.judge(k, to)
 			}
 			x.leave(k)
-			if x.goals.Starvation || x.goals.Livelock {
+			if x.goals.Starvation || x.goals.Livelock || x.goals.Met != nil {
 				e.to = to
 				x.states[at].edges = append(x.states[at].edges, e)
 			}
@@ -439,6 +456,10 @@ func (x *explorer) livelock() {
 // circles are the strongly connected components, of at least one edge without
 // faults, of the states that pass: Tarjan's algorithm without recursion.
 func (x *explorer) circles(pass func(*arrival) bool) (found [][]int32) {
+	return x.circlesOf(func(i int32) bool { return pass(&x.states[i]) })
+}
+
+func (x *explorer) circlesOf(pass func(state int32) bool) (found [][]int32) {
 	n := len(x.states)
 	number := make([]int32, n) // 0: not met
 	low := make([]int32, n)
@@ -450,7 +471,7 @@ func (x *explorer) circles(pass func(*arrival) bool) (found [][]int32) {
 	}
 	var count int32
 	for root := range int32(n) {
-		if number[root] != 0 || !pass(&x.states[root]) {
+		if number[root] != 0 || !pass(root) {
 			continue
 		}
 		visits := []visit{{root, 0}}
@@ -467,7 +488,7 @@ func (x *explorer) circles(pass func(*arrival) bool) (found [][]int32) {
 			for v.edge < len(x.states[s].edges) {
 				e := x.states[s].edges[v.edge]
 				v.edge++
-				if e.fault || !pass(&x.states[e.to]) {
+				if e.fault || !pass(e.to) {
 					continue
 				}
 				if number[e.to] == 0 {

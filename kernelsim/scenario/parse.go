@@ -213,13 +213,18 @@ func (p *parser) topLevel() {
 	case "monitor":
 		p.monitorDecl()
 		return
-	case "always", "finally":
+	case "always", "finally", "eventually":
 		a := assertion{line: p.at + 1, text: strings.TrimSpace(p.lines[p.at])}
 		a.expr = p.expression()
-		if t.text == "always" {
+		switch t.text {
+		case "always":
 			p.s.always = append(p.s.always, a)
-		} else {
+		case "finally":
 			p.s.finally = append(p.s.finally, a)
+		default:
+			if p.s.eventually = append(p.s.eventually, a); len(p.s.eventually) > maxEventually {
+				p.fail(t.column, "there can be %d conditions that hold eventually", maxEventually)
+			}
 		}
 	case "shows":
 		counters := p.s.counters
@@ -341,7 +346,7 @@ func kindNames() string {
 func (p *parser) objectDecl(t token) {
 	i := slices.IndexFunc(objects.Kinds(), func(k objects.Kind) bool { return k.Name == t.text })
 	if i < 0 {
-		p.fail(t.column, "unknown declaration %s: want process, shared, always, finally, shows, expect, faults or a kind of object (%s)", t, kindNames())
+		p.fail(t.column, "unknown declaration %s: want process, procedure, monitor, shared, always, finally, eventually, shows, expect, faults or a kind of object (%s)", t, kindNames())
 	}
 	names := p.named(p.fresh())
 	d := objectDecl{kind: objects.Kinds()[i]}

@@ -37,6 +37,7 @@ type Scenario struct {
 	counters    []Look // that expressions look at
 	always      []assertion
 	finally     []assertion
+	eventually  []assertion
 	shows       []assertion
 	faults      kernel.Faults
 
@@ -269,13 +270,16 @@ func number(v Value) (int64, error) {
 	return n, nil
 }
 
+// violated says that as does not hold.
+func (as assertion) violated() error { return fmt.Errorf("line %d: violated: %s", as.line, as.text) }
+
 // hold evaluates assertions and returns what is wrong with the first that does not
 // hold.
 func hold(all []assertion, g Glance) error {
 	for _, as := range all {
 		v, err := as.expr.compute(nil, g)
 		if err == nil && v.N == 0 {
-			err = errors.New(as.text)
+			return as.violated()
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: violated: %w", as.line, err)

@@ -303,6 +303,27 @@ func (s *Scenario) CountAlways(sight Sight) (n int) {
 	return n
 }
 
+// maxEventually is how many conditions a search can tell apart, as a word has bits.
+const maxEventually = 64
+
+// Eventually is, of each condition that is to hold some time, what is wrong if it does not.
+func (s *Scenario) Eventually() (wrong []error) {
+	for _, as := range s.eventually {
+		wrong = append(wrong, as.violated())
+	}
+	return wrong
+}
+
+// Met tells which of these hold now, one bit for each.
+func (s *Scenario) Met(g Glance) (met uint64) {
+	for i, as := range s.eventually {
+		if v, err := as.expr.compute(nil, g); err == nil && v.N != 0 {
+			met |= 1 << i
+		}
+	}
+	return met
+}
+
 // Finally returns what is wrong with the first assertion that is to hold at the end.
 func (s *Scenario) Finally(g Glance) error { return hold(s.finally, g) }
 
