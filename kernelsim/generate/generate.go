@@ -232,7 +232,13 @@ func (w *writer) control(depth int) {
 		}
 	}
 	other := w.processes[w.IntN(len(w.processes))]
-	switch w.IntN(12) {
+	switch w.IntN(14) {
+	case 12:
+		w.line(depth, "cas n %s, %s -> x", w.any("0", "1"), w.any("1", "me"))
+	case 13:
+		w.line(depth, "atomic:")
+		w.line(depth+1, "if n == %s:", w.any("0", "1"))
+		w.line(depth+2, "n = n + 2")
 	case 0, 1:
 		w.line(depth, "n = n + 1")
 	case 2:
