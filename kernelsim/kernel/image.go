@@ -329,9 +329,9 @@ const wordSize = unsafe.Sizeof(uintptr(0))
 // move copies what differs of n elements, word by word: the garbage collector is to see
 // pointers move, and nothing else is to be taken for one.
 func (s *shape) move(to, from unsafe.Pointer, n int) {
-	for range n {
+	for element := range uintptr(n) {
 		for i, isPointer := range s.pointers {
-			at := uintptr(i) * wordSize
+			at := element*s.size + uintptr(i)*wordSize
 			a, b := unsafe.Add(to, at), unsafe.Add(from, at)
 			switch {
 			case *(*uintptr)(a) == *(*uintptr)(b):
@@ -341,7 +341,6 @@ func (s *shape) move(to, from unsafe.Pointer, n int) {
 				*(*uintptr)(a) = *(*uintptr)(b)
 			}
 		}
-		to, from = unsafe.Add(to, s.size), unsafe.Add(from, s.size)
 	}
 }
 
