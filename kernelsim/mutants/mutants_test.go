@@ -192,7 +192,8 @@ func TestTestsFindMutants(t *testing.T) {
 		}
 		switch {
 		case v.by != "" && list != "":
-			t.Errorf("%s (%s) is in testdata/%s, and %s finds it: %s", m.Name, m.Pos, list, v.by, v.why)
+			report("%s (%s) is in testdata/%s, and %s finds it: %s", m.Name, m.Pos, list, v.by, v.why)
+			list = "found"
 		case v.by != "":
 			t.Logf("%s (%s): %s: %s", m.Name, m.Pos, v.by, v.why)
 			list = "found"

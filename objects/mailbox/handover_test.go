@@ -74,6 +74,12 @@ func TestABroadcastWithoutABufferIsHandedToAllWhoWait(t *testing.T) {
 		if elsewhere.Parked() == false {
 			t.Errorf("%s: who selects another topic got %q", policy, elsewhere.Data)
 		}
+		for _, r := range []*objects.Request{first, second} {
+			b.Submit(6, &objects.Request{Op: objects.Close, Handle: r.Handle})
+		}
+		b.Submit(7, send("for nobody")) // but who selects another topic, and waits
+		count(t, b, "dropped", 1)
+		count(t, b, "received", 4) // by each of two
 	}
 }
 
