@@ -27,6 +27,12 @@
 // What an object keeps with an open file and with a request is in types of its package:
 // [Handle.Own], [Request.Own].
 //
+// # Saving
+//
+// What an object does from here on is decided by its [State], which a [Saver] writes down: see
+// [Kind.Load]. It is the object's and of plain values; what belongs to the driver, open files,
+// requests and memory, is beside it.
+//
 // # Locking
 //
 // Objects hold no locks. The driver serialises all calls on one object; calls on

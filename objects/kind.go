@@ -12,6 +12,10 @@ type Kind struct {
 	// Name is the kind's word in the singular: "mailbox".
 	Name string
 
+	// Load makes an object of what its Save has written down. It fails if the state is of
+	// another version or damaged.
+	Load func(l Ledger, s State) (Object, error)
+
 	// New makes an empty object with default policies that books what it holds in
 	// l.
 	New func(l Ledger) Object

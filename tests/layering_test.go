@@ -14,6 +14,7 @@ import (
 const (
 	goFUSE = "github.com/hanwen/go-fuse/"
 	xSys   = "golang.org/x/sys/"
+	cbor   = "github.com/fxamacker/cbor/v2"
 )
 
 // A layer says what its packages may import besides the standard library.
@@ -32,7 +33,7 @@ var determined = append([]string{"math/rand", "math/rand/v2"}, timeless...)
 // layers is the table of the architecture: a path that ends in a slash stands for all below it. A package without a row
 // is an error: give it one.
 var layers = []layer{
-	{"ipcfs/objects", nil, determined},
+	{"ipcfs/objects", []string{cbor}, determined},
 	{"ipcfs/objects/semaphore", []string{"ipcfs/objects"}, determined},
 	{"ipcfs/objects/segment", []string{"ipcfs/objects", "ipcfs/objects/semaphore"}, determined},
 	{"ipcfs/objects/mailbox", []string{"ipcfs/objects", "ipcfs/objects/segment"}, determined},

@@ -59,6 +59,10 @@ type Kernel struct {
 	// bugs with it.
 	Wrap func(kind objects.Kind, o objects.Object) objects.Object
 
+	// Reloads has each object that is not wrapped saved after each call, and goes on with
+	// what is loaded from that.
+	Reloads bool
+
 	// Watch, if set, sees every event as it happens.
 	Watch func(Event)
 
@@ -174,9 +178,7 @@ type Node struct {
 // Create makes an object of the kind with the policies given as name, value pairs.
 func (k *Kernel) Create(name string, kind objects.Kind, policies ...string) (*Node, error) {
 	n := &Node{Name: name, Kind: kind, kernel: k}
-	n.Object = kind.New(&n.accounts)
-	n.mailbox, _ = n.Object.(*mailbox.Mailbox)
-	n.holder, _ = n.Object.(objects.Accountable)
+	n.setObject(kind.New(&n.accounts))
 	if k.Wrap != nil {
 		n.Object = k.Wrap(kind, n.Object)
 	}
@@ -193,6 +195,12 @@ func (k *Kernel) Create(name string, kind objects.Kind, policies ...string) (*No
 	}
 	k.nodes = append(k.nodes, n)
 	return n, nil
+}
+
+func (n *Node) setObject(o objects.Object) {
+	n.Object = o
+	n.mailbox, _ = o.(*mailbox.Mailbox)
+	n.holder, _ = o.(objects.Accountable)
 }
 
 // A Monitor watches the calls on one object. An error ends the run.
@@ -275,6 +283,9 @@ func (k *Kernel) after(n *Node, a Act, r *objects.Request, done objects.Finished
 			k.makeReady(p)
 			k.event(Event{Process: p, Verb: "wakes", Node: n, Request: f})
 		}
+	}
+	if k.Reloads {
+		k.Violate(k.reload(n))
 	}
 }
 

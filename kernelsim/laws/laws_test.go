@@ -22,6 +22,7 @@ var (
 // A workload is a random program for objects of a kind. It knows operations, not
 // kinds: a new kind is exercised as soon as it is registered.
 type workload struct {
+	reloads   bool // each object is saved and loaded after each call
 	kind      objects.Kind
 	policies  []string
 	processes [][]operation
@@ -155,6 +156,7 @@ func newWorkload(kind objects.Kind, seed uint64, processes, length int) workload
 }
 
 func (w *workload) setup(k *kernel.Kernel) {
+	k.Reloads = w.reloads
 	k.Faults = w.faults
 	k.Asynchronous = w.seed%2 == 0
 	n, err := k.Create("x", w.kind, w.policies...)

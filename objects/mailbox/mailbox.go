@@ -28,6 +28,7 @@ func init() {
 	objects.Register(objects.Kind{
 		Name:     "mailbox",
 		New:      func(l objects.Ledger) objects.Object { return New(l) },
+		Load:     objects.Loading(load),
 		Policies: mailboxPolicies.Kinds(),
 		Ops:      []objects.Op{objects.Open, objects.Send, objects.Receive, objects.Lease, objects.Settle, objects.Receipt, objects.Peek, objects.Flush, objects.Release, objects.Close},
 		Counters: counters.Kinds(),

@@ -659,6 +659,12 @@ func (c *comparison) giveBack(i int) {
 	c.compare(done)
 }
 
+// reload goes on with what was saved of the mailbox.
+func (c *comparison) reload() {
+	c.logf("reload")
+	c.real = objecttest.Reload(c.t, "mailbox", &c.book, c.real, c.handles, c.last...).(*Mailbox)
+}
+
 func (c *comparison) setPolicy(name, value string) {
 	c.answered()
 	c.logf("set %s %s", name, value)
@@ -705,6 +711,9 @@ func (c *comparison) step(choose func(n int) int) {
 		c.model.expire()
 		c.model.settle()
 		c.compare(done)
+	}
+	if choose(3) == 0 {
+		c.reload()
 	}
 	h := choose(6)
 	if choose(2) == 0 {

@@ -51,12 +51,14 @@ const outcomeSize = 24
 
 // A rendering is what the driver makes a text of, for a read that has come to an open file.
 type rendering struct {
+	request  *objects.Request
 	message  *Message  // that it shows; nil: a receipt
 	outcomes []Outcome // of a receipt
 }
 
 // render finishes r with m, or with those outcomes, for the driver to make a text of.
 func render(r *objects.Request, x *rendering) {
+	x.request = r
 	of(r).rendering, FileOf(r.Handle).rendering = x, x
 	if x.message == nil {
 		r.Unrendered = x.outcomes

@@ -3,6 +3,7 @@
 package objecttest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"syscall"
@@ -131,3 +132,19 @@ func (Full) Adjust(uint32, objects.Cost) {}
 
 // Move implements Ledger.
 func (f Full) Move(uint32, objects.Cost, uint32, objects.Cost) syscall.Errno { return f.Errno }
+
+// Reload saves o, whose open files are handles, and makes a new object of that, with which the
+// same handles and requests go on; finished are those of Save. It fails t if the new one would not be saved as o was.
+func Reload(t testing.TB, kind string, l objects.Ledger, o objects.Object, handles []*objects.Handle, finished ...*objects.Request) objects.Object {
+	t.Helper()
+	s := o.(objects.Saver).Save(handles, finished)
+	s.Detach()
+	loaded, err := objects.KindNamed(kind).Load(l, s)
+	if err != nil {
+		t.Fatalf("load: %v", err)
+	}
+	if again := loaded.(objects.Saver).Save(handles, finished); !bytes.Equal(again.Data, s.Data) {
+		t.Fatalf("a %s that was loaded is saved as %x, and was saved as %x", kind, again.Data, s.Data)
+	}
+	return loaded
+}

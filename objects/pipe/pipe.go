@@ -27,6 +27,7 @@ func init() {
 	objects.Register(objects.Kind{
 		Name:     "pipe",
 		New:      func(l objects.Ledger) objects.Object { return New(l) },
+		Load:     objects.Loading(load),
 		Policies: pipePolicies.Kinds(),
 		Ops:      []objects.Op{objects.Open, objects.Connect, objects.Write, objects.Read, objects.Send, objects.Receive, objects.Hangup, objects.Flush, objects.Close},
 		Counters: counters.Kinds(),

@@ -570,6 +570,10 @@ func TestPipeDoesWhatItsModelDoes(t *testing.T) {
 		}
 		for id := range 60 {
 			var done objects.Finished
+			if choose(3) == 0 {
+				log = append(log, "reload")
+				p = objecttest.Reload(t, "pipe", &b, p, []*objects.Handle{r, w}).(*Pipe)
+			}
 			switch choose(10) {
 			case 0:
 				m.capacity = []int{0, 1, 5, 4096, 10000, DefaultCapacity}[choose(6)]

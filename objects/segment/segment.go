@@ -21,6 +21,7 @@ func init() {
 	objects.Register(objects.Kind{
 		Name:     "segment",
 		New:      func(l objects.Ledger) objects.Object { return New(l, new(Bytes), 0) },
+		Load:     objects.Loading(load),
 		Policies: segmentPolicies.Kinds(),
 		Ops:      []objects.Op{objects.Open, objects.ReadAt, objects.WriteAt, objects.Resize, objects.Allocate, objects.Reserve, objects.Punch, objects.Hold, objects.Release, objects.Close},
 		Counters: counters.Kinds(),

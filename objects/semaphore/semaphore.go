@@ -16,6 +16,7 @@ func init() {
 	objects.Register(objects.Kind{
 		Name:     "semaphore",
 		New:      func(objects.Ledger) objects.Object { return New() },
+		Load:     objects.Loading(load),
 		Policies: semaphorePolicies.Kinds(),
 		Ops:      []objects.Op{objects.Open, objects.Wait, objects.Post, objects.Hold, objects.Release, objects.Close},
 		Counters: counters.Kinds(),

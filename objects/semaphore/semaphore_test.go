@@ -314,6 +314,10 @@ func TestSemaphoreDoesWhatItsModelDoes(t *testing.T) {
 		var log []string
 		for id := range 60 {
 			var done objects.Finished
+			if choose(3) == 0 {
+				log = append(log, "reload")
+				s = objecttest.Reload(t, "semaphore", objects.Unlimited, s, handles).(*Semaphore)
+			}
 			switch n := int64(choose(4) + 1); choose(10) {
 			case 0:
 				name, value := "max", n+4
