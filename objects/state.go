@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
@@ -108,12 +109,18 @@ func Loading(load func(l Ledger, s State) (Object, error)) func(l Ledger, s Stat
 	return func(l Ledger, s State) (o Object, err error) {
 		defer func() {
 			if r := recover(); r != nil {
-				o, err = nil, fmt.Errorf("damaged state: %v", r)
+				o, err = nil, fmt.Errorf("%w: %v", ErrDamaged, r)
 			}
 		}()
 		return load(l, s)
 	}
 }
+
+// ErrDamaged is the error of a state that refers to what there is not, or says what cannot be.
+var ErrDamaged = errors.New("damaged state")
+
+// Has reports whether p is a reference to one of the requests of s.
+func (s State) Has(p Saved) bool { return p > 0 && int(p) <= len(s.Requests) }
 
 // A SavedReading is what a handle is reading, but for the body.
 type SavedReading struct {

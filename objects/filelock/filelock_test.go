@@ -1,6 +1,7 @@
 package filelock
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -88,7 +89,7 @@ func TestLocksAreByteByByte(t *testing.T) {
 	for seed := range uint64(400) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var booked lockBook
-		table := Table{Ledger: &booked}
+		table := &Table{Ledger: &booked}
 		var held [file][owners]Type
 		var waiting []line
 		free := func(l Lock) bool {
@@ -124,6 +125,15 @@ func TestLocksAreByteByByte(t *testing.T) {
 		for step := range 120 {
 			var done objects.Finished
 			var want []*objects.Request
+			if rng.IntN(3) == 0 {
+				state := table.Save()
+				state.Detach()
+				loaded, err := Load(nil, &booked, state)
+				if err != nil || !bytes.Equal(loaded.Save().Data, state.Data) {
+					t.Fatalf("seed %d step %d: loaded with %v", seed, step, err)
+				}
+				table = loaded
+			}
 			switch k := rng.IntN(8); {
 			case k == 0:
 				owner := rng.Uint64N(owners)
