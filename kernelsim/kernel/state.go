@@ -201,6 +201,10 @@ type layout struct {
 	fields []fieldLayout
 
 	seq, sent, deliveries uintptr // of a message
+
+	// The last type that an interface of this type held: mostly it is the next one, too.
+	heldType reflect.Type
+	held     *layout
 }
 
 type fieldLayout struct {
@@ -214,6 +218,8 @@ type fieldLayout struct {
 type Ways struct {
 	layouts map[reflect.Type]*layout
 	seen    places
+
+	file, object, any, node, request *layout // of what states are added from
 }
 
 // A way is how a field is added.
@@ -342,7 +348,10 @@ func (w *walk) value(p unsafe.Pointer, l *layout) {
 		if v.IsNil() || l.typ == ledgerType {
 			return
 		}
-		of := w.ways.of(v.Elem().Type())
+		if t := v.Elem().Type(); t != l.heldType {
+			l.heldType, l.held = t, w.ways.of(t)
+		}
+		of := l.held
 		w.h.Uint(of.name)
 		if of.kind == reflect.Pointer {
 			w.pointer(v.Elem().UnsafePointer(), of)
@@ -461,26 +470,30 @@ func (k *Kernel) StateBy(ways *Ways) uint64 {
 		return slices.ContainsFunc(k.nodes, func(n *Node) bool { return n.limits(policy) })
 	}
 	ways.seen.reset()
+	if ways.file == nil {
+		ways.file, ways.object, ways.any = ways.of(fileType), ways.of(objectType), ways.of(anyType)
+		ways.node, ways.request = ways.of(nodeType), ways.of(requestType)
+	}
 	w := walk{seen: &ways.seen, ways: ways, now: k.now, ages: limits("ttl"), deliveries: limits("max_deliveries")}
 	// Open files first: they tell handles apart that are alike.
 	for _, p := range k.processes {
 		w.h.Uint(uint64(len(p.files)))
 		for i, f := range p.files {
-			w.add(unsafe.Pointer(&p.files[i]), fileType)
+			w.value(unsafe.Pointer(&p.files[i]), ways.file)
 			w.process(f.writer, f.uses > 1) // else it is who has the file, or does not matter
 		}
 	}
 	seqs := make([][]uint64, len(k.nodes))
 	for i, n := range k.nodes {
 		w.seqs = nil
-		w.add(unsafe.Pointer(&n.Object), objectType)
+		w.value(unsafe.Pointer(&n.Object), ways.object)
 		if n.monitor != nil {
 			if s := n.monitor.State(); s != nil {
-				w.add(unsafe.Pointer(&s), anyType)
+				w.value(unsafe.Pointer(&s), ways.any)
 			}
 		}
 		w.h.Bool(n.gone)
-		w.add(unsafe.Pointer(&n.forwarding), nodeType)
+		w.value(unsafe.Pointer(&n.forwarding), ways.node)
 		seqs[i] = w.seqs
 	}
 	w.h.Uint(uint64(len(k.processes)))
@@ -502,14 +515,14 @@ func (k *Kernel) StateBy(ways *Ways) uint64 {
 			if p.request != nil {
 				w.seqs = seqs[slices.Index(k.nodes, p.file.Node)]
 			}
-			w.add(unsafe.Pointer(&p.request), requestType)
+			w.value(unsafe.Pointer(&p.request), ways.request)
 		}
 	}
 	w.h.Uint(uint64(len(k.timers)))
 	for _, t := range k.timers {
 		w.h.Uint(uint64(t.when - k.now))
 		w.process(t.process, true)
-		w.add(unsafe.Pointer(&t.node), nodeType)
+		w.value(unsafe.Pointer(&t.node), ways.node)
 	}
 	w.h.Uint(uint64(k.Faults.Kills))
 	w.h.Uint(uint64(k.Faults.Signals))
