@@ -712,7 +712,7 @@ func (c *comparison) step(choose func(n int) int) {
 		c.model.settle()
 		c.compare(done)
 	}
-	if choose(3) == 0 {
+	if choose(16) == 0 {
 		c.reload()
 	}
 	h := choose(6)

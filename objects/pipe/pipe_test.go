@@ -570,7 +570,7 @@ func TestPipeDoesWhatItsModelDoes(t *testing.T) {
 		}
 		for id := range 60 {
 			var done objects.Finished
-			if choose(3) == 0 {
+			if choose(12) == 0 {
 				log = append(log, "reload")
 				p = objecttest.Reload(t, "pipe", &b, p, []*objects.Handle{r, w}).(*Pipe)
 			}

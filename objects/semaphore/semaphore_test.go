@@ -314,7 +314,7 @@ func TestSemaphoreDoesWhatItsModelDoes(t *testing.T) {
 		var log []string
 		for id := range 60 {
 			var done objects.Finished
-			if choose(3) == 0 {
+			if choose(12) == 0 {
 				log = append(log, "reload")
 				s = objecttest.Reload(t, "semaphore", objects.Unlimited, s, handles).(*Semaphore)
 			}
