@@ -149,7 +149,13 @@ func (c *Camera) visit(p unsafe.Pointer, of *shape, n int) {
 	if s == nil {
 		s = &spot{at: p, of: of, n: n}
 		c.spots[key] = s
-	} else if s.round == c.round {
+	}
+	c.take(s)
+}
+
+// take takes a spot, unless it was met before, and follows its pointers.
+func (c *Camera) take(s *spot) {
+	if s.round == c.round {
 		return
 	}
 	s.round = c.round
@@ -237,15 +243,8 @@ func (c *Camera) visitMap(m reflect.Value) {
 	if s == nil {
 		s = &spot{at: m.UnsafePointer(), of: of, n: 1, isMap: true, entries: reflect.ValueOf(m.Interface())}
 		c.spots[key] = s
-	} else if s.round == c.round {
-		return
 	}
-	s.round = c.round
-	if s.was == nil || !s.same(s.was) {
-		s.was = s.copied()
-	}
-	c.taken = append(c.taken, cell{s, s.was})
-	c.followAll(s, nil)
+	c.take(s)
 }
 
 // equal reports whether the map is as it was copied.

@@ -57,43 +57,27 @@ func (p *parser) monitorDecl() {
 	p.process, p.monitor = nil, len(p.s.monitors)
 	defer func() { p.monitor = 0 }()
 	p.colon()
-	header, inner, procedures := p.at, 0, 0
-	for {
-		at := p.at
-		if !p.advance() || p.indent == 0 {
-			p.at = at
-			break
-		}
-		p.line(func() {
-			if inner == 0 {
-				inner = p.indent
-			}
-			if len(p.tokens) == 0 {
-				return // what is wrong with it is known
-			}
-			if p.indent != inner {
-				p.fail(p.tokens[0].column, "the indentation fits no line above")
-			}
-			switch t := p.name("shared, condition or procedure"); t.text {
-			case "shared":
-				p.sharedDecl()
-				p.end()
-			case "condition":
-				for {
-					p.s.conditions = append(p.s.conditions, conditionDecl{p.fresh().text, p.monitor})
-					if !p.accept(",") {
-						break
-					}
+	header, procedures := p.at, 0
+	p.indented(0, func() {
+		switch t := p.name("shared, condition or procedure"); t.text {
+		case "shared":
+			p.sharedDecl()
+			p.end()
+		case "condition":
+			for {
+				p.s.conditions = append(p.s.conditions, conditionDecl{p.fresh().text, p.monitor})
+				if !p.accept(",") {
+					break
 				}
-				p.end()
-			case "procedure":
-				procedures++
-				p.procedureDecl()
-			default:
-				p.fail(t.column, "a monitor has no %s: expected shared, condition or procedure", t)
 			}
-		})
-	}
+			p.end()
+		case "procedure":
+			procedures++
+			p.procedureDecl()
+		default:
+			p.fail(t.column, "a monitor has no %s: expected shared, condition or procedure", t)
+		}
+	})
 	if procedures == 0 && len(p.errs) == 0 {
 		p.at = header
 		p.fail(len([]rune(p.lines[header]))+1, "a monitor needs a procedure: nobody could enter it")

@@ -439,20 +439,14 @@ func (p *parser) processDecl() {
 	})
 }
 
-// block reads the lines that are indented by more than outer.
-func (p *parser) block(outer int) []*statement {
-	var body []*statement
+// indented reads the lines that are indented by more than outer, each by read.
+func (p *parser) indented(outer int, read func()) {
 	inner := 0
-	header := p.at
 	for {
 		at := p.at
-		if !p.advance() {
+		if !p.advance() || p.indent <= outer {
 			p.at = at
-			break
-		}
-		if p.indent <= outer {
-			p.at = at
-			break
+			return
 		}
 		p.line(func() {
 			if inner == 0 {
@@ -464,9 +458,16 @@ func (p *parser) block(outer int) []*statement {
 			if p.indent != inner {
 				p.fail(p.tokens[0].column, "the indentation fits no line above")
 			}
-			body = append(body, p.statement())
+			read()
 		})
 	}
+}
+
+// block reads the statements that are indented by more than outer.
+func (p *parser) block(outer int) []*statement {
+	var body []*statement
+	header := p.at
+	p.indented(outer, func() { body = append(body, p.statement()) })
 	if len(body) == 0 && len(p.errs) == 0 {
 		at := p.at
 		p.at = header
