@@ -150,7 +150,7 @@ func (b *Mailbox) pin(h *objects.Handle, m *Message) {
 		m.extra = new(extra)
 	}
 	m.extra.pins++
-	s := FileOf(h)
+	s := more(h)
 	s.pinned, s.pinnedAs = m, reading(h)
 	b.pinned.n++
 	b.pinned.bytes += int64(len(m.Data))
@@ -184,8 +184,8 @@ func (b *Mailbox) relax(now objects.Time, done *objects.Finished) {
 // abolish ends all that h keeps.
 func (b *Mailbox) abolish(h *objects.Handle) {
 	h.Drop()
-	if s := FileOf(h); s != nil {
-		s.receipt, s.rendering, s.inbox, s.entries = nil, nil, nil, nil
+	if f := FileOf(h); f.rare != &nothing {
+		f.receipt, f.rendering, f.inbox, f.entries = nil, nil, nil, nil
 	}
 	b.book(h)
 }

@@ -84,7 +84,7 @@ func (b *Mailbox) reserve(m *Message) syscall.Errno {
 // makeRoom makes room for one more entry in the inbox of h, on the books of the user who
 // opened h. If ask is set, it respects the limits: EDQUOT, ENOSPC.
 func (b *Mailbox) makeRoom(h *objects.Handle, ask bool) syscall.Errno {
-	s := FileOf(h)
+	s := more(h)
 	was, size := s.entries, cap(s.entries)
 	switch {
 	case len(s.inbox) < cap(s.inbox):
@@ -223,8 +223,8 @@ func (b *Mailbox) unsubscribe(now objects.Time, h *objects.Handle, done *objects
 		m.share.owed--
 		b.endShare(now, m, done)
 	}
-	if FileOf(h) != nil {
-		FileOf(h).inbox, FileOf(h).entries = nil, nil
+	if f := FileOf(h); f.rare != &nothing {
+		f.inbox, f.entries = nil, nil
 	}
 }
 

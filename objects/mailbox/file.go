@@ -22,6 +22,11 @@ type File struct {
 	opener uint32 // uid of the process that opened it
 	booked int64  // bytes kept, on the opener's books
 
+	*rare
+}
+
+// rare is what few open files have. The others share nothing.
+type rare struct {
 	begun   *Message      // what was written of a message that goes on
 	spoiled syscall.Errno // that message cannot be sent any more, and why
 	inbox   []*Message    // broadcast, and not received yet; in the order in which they are due
@@ -49,9 +54,27 @@ type File struct {
 	memory *segment.Body // of the message taken last, until the handle goes on
 }
 
+// nothing is the rare of files that have none of it. Nobody writes to it: see more.
+var nothing rare
+
 // FileOf is what h has of a mailbox. The driver sets the exported fields before the Open
 // request.
-func FileOf(h *objects.Handle) *File { return objects.KeptWith[File](h) }
+func FileOf(h *objects.Handle) *File {
+	f := objects.KeptWith[File](h)
+	if f.rare == nil {
+		f.rare = &nothing
+	}
+	return f
+}
+
+// more is FileOf for who is to change what few files have.
+func more(h *objects.Handle) *File {
+	f := FileOf(h)
+	if f.rare == &nothing {
+		f.rare = new(rare)
+	}
+	return f
+}
 
 // Selection is what h selects as a value that can be compared, nil for everything.
 func (b *Mailbox) Selection(h *objects.Handle) any {
@@ -86,7 +109,10 @@ func startReading(r *objects.Request, m *Message) {
 	m.peeked = m.peeked || r.Op == objects.Peek
 	unref(h)
 	f := FileOf(h)
-	f.memory = memory
+	if memory != nil {
+		f = more(h)
+		f.memory = memory
+	}
 	of(r).shown = m
 	if f.Envelopes {
 		render(r, &rendering{message: m})

@@ -94,7 +94,9 @@ func (b *Mailbox) setBegun(h *objects.Handle, m *Message) {
 	if m != nil {
 		b.enter(m, begun)
 	}
-	FileOf(h).begun = m
+	if m != FileOf(h).begun {
+		more(h).begun = m
+	}
 }
 
 // unbegin gives the handle of r back what it had begun of m.
@@ -149,7 +151,7 @@ func (b *Mailbox) spoil(h *objects.Handle, errno syscall.Errno, goesOn bool) {
 		b.unsend(m)
 	}
 	if goesOn {
-		FileOf(h).spoiled = errno
+		more(h).spoiled = errno
 	}
 }
 

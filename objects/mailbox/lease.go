@@ -45,7 +45,7 @@ func (b *Mailbox) lease(now objects.Time, r *objects.Request, m *Message) {
 	b.enter(m, leased)
 	m.own()
 	m.restore(b.ledger)
-	s := FileOf(r.Handle)
+	s := more(r.Handle)
 	s.leased, s.ends, s.late = m, after(now, b.leaseTime), false
 	b.timeLease(r.Handle)
 }
@@ -149,7 +149,7 @@ func (b *Mailbox) abandon(now objects.Time, r *objects.Request) objects.Finished
 			p = next
 		}
 		b.endLease(now, h, &done)
-		FileOf(h).abandoned = true
+		more(h).abandoned = true
 	}
 	done.Add(r)
 	return done

@@ -318,7 +318,7 @@ func (b *Mailbox) Destroy(now objects.Time) objects.Finished {
 		}
 		b.abolish(h)
 		f := FileOf(h)
-		*f = File{Filter: f.Filter, Envelopes: f.Envelopes, opener: f.opener, memory: f.memory}
+		*f = File{Filter: f.Filter, Envelopes: f.Envelopes, opener: f.opener, rare: &rare{memory: f.memory}}
 	}
 	b.receivers.drain(&done, syscall.EIDRM)
 	b.peekers.drain(&done, syscall.EIDRM)

@@ -29,7 +29,7 @@ func (f Fate) String() string { return fateNames[f] }
 // before.
 func (b *Mailbox) expectReceipt(m *Message) {
 	if m.wants() != nil {
-		s := FileOf(m.wants())
+		s := more(m.wants())
 		s.last, s.pending, s.receipt = m.extra, true, nil
 		b.book(m.wants())
 	}

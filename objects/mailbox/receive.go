@@ -13,7 +13,9 @@ func (b *Mailbox) copyTo(r *objects.Request, m *Message) {
 	startReading(r, m)
 	if errno := b.charge(h); errno != 0 {
 		r.Data, r.Unrendered, r.Errno = nil, nil, errno
-		FileOf(h).rendering = nil
+		if f := FileOf(h); f.rendering != nil {
+			f.rendering = nil
+		}
 		h.Unread()
 	}
 	b.book(h)
@@ -82,7 +84,9 @@ func (b *Mailbox) receive(now objects.Time, r *objects.Request) objects.Finished
 	}
 	if r.Op == objects.Lease {
 		if errno := mayLease(r.Handle); errno != 0 {
-			FileOf(r.Handle).torn = false
+			if f := FileOf(r.Handle); f.torn {
+				f.torn = false
+			}
 			return r.Fail(errno)
 		}
 	}

@@ -59,7 +59,7 @@ type rendering struct {
 // render finishes r with m, or with those outcomes, for the driver to make a text of.
 func render(r *objects.Request, x *rendering) {
 	x.request = r
-	of(r).rendering, FileOf(r.Handle).rendering = x, x
+	of(r).rendering, more(r.Handle).rendering = x, x
 	if x.message == nil {
 		r.Unrendered = x.outcomes
 		return
@@ -92,8 +92,8 @@ func (b *Mailbox) rendered(now objects.Time, r *objects.Request, text []byte) ob
 	h := r.Handle
 	f := FileOf(h)
 	x := of(r).rendering
-	current := f.rendering == x && slices.Contains(b.handles, h)
-	if f.rendering == x {
+	current := x != nil && f.rendering == x && slices.Contains(b.handles, h)
+	if x != nil && f.rendering == x {
 		f.rendering = nil
 	}
 	shown := &Message{Data: text}

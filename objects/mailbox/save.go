@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"reflect"
 	"syscall"
 
 	"ipcfs/objects"
@@ -376,13 +377,12 @@ func (r *restoring) request(s savedRequest) *objects.Request {
 func (r *restoring) file(x savedFile) {
 	h := objects.At(r.state.Handles, x.Handle)
 	f := FileOf(h)
-	*f = File{
-		Filter: x.Filter, Envelopes: x.Envelopes, Receipts: x.Receipts, opener: x.Opener, booked: x.Booked,
+	*f = File{Filter: x.Filter, Envelopes: x.Envelopes, Receipts: x.Receipts, opener: x.Opener, booked: x.Booked, rare: &rare{
 		begun: r.message(x.Begun), spoiled: syscall.Errno(x.Spoiled), last: objects.At(r.extras, x.Last), pending: x.Pending,
 		receipt: withRoom(x.Receipt, x.ReceiptRoom), wish: objects.At(r.wishes, x.Wish),
 		leased: r.message(x.Leased), ends: x.Ends, late: x.Late, torn: x.Torn, abandoned: x.Abandoned,
 		pinned: r.message(x.Pinned), pinnedAs: r.message(x.PinnedAs), memory: objects.At(r.bodies, x.Body),
-	}
+	}}
 	if x.Entries > 0 {
 		f.entries = make([]*Message, 0, x.Entries)
 		f.inbox = f.entries[x.InboxAt:x.InboxAt]
@@ -393,6 +393,9 @@ func (r *restoring) file(x savedFile) {
 	if s := x.Rendering; s != nil {
 		f.rendering = &rendering{request: objects.At(r.state.Requests, s.Request), message: r.message(s.Message), outcomes: withRoom(s.Outcomes, s.Room)}
 		of(f.rendering.request).rendering = f.rendering
+	}
+	if reflect.ValueOf(*f.rare).IsZero() {
+		f.rare = &nothing
 	}
 	var body objects.Body
 	if m := r.message(x.Reads); m != nil {

@@ -14,7 +14,7 @@ func compose(r *objects.Request, data []byte) *Message {
 	}
 	if s := FileOf(r.Handle); s.Receipts {
 		if s.wish == nil {
-			s.wish = &wish{r.Handle}
+			more(r.Handle).wish = &wish{r.Handle}
 		}
 		m.extra = &extra{wish: s.wish}
 	}
