@@ -173,7 +173,7 @@ func (n *native) semaphore(object int) uintptr {
 	return uintptr(id)
 }
 
-func (n *native) Look(what string, object int) (int64, error) {
+func (n *native) Query(what string, object int) (int64, error) {
 	switch {
 	case n.name == mqueueName && what == "messages":
 		fd, err := mqOpen(n.where.Objects[object], syscall.O_RDONLY, nil)

@@ -130,7 +130,7 @@ func verdict(s *scenario.Scenario, r *live.Result) string {
 	default:
 		fmt.Fprintf(&w, "%s after %d operations and %v: %s.", strings.ToUpper(out.Result[:1])+out.Result[1:], out.Steps, took, out.Detail)
 	}
-	if n := s.CountAlways(scenario.SeesMore); n > 0 {
+	if n := s.CountAlways(scenario.ScopeMore); n > 0 {
 		fmt.Fprintf(&w, "\nOf what is to hold always, %d could be judged at the end only.", n)
 	}
 	if facts := append(r.Ending.Variables, r.Ending.Objects...); len(facts) > 0 {

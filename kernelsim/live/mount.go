@@ -248,7 +248,7 @@ func (m *mount) lines(object int, name string) ([]string, error) {
 	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' }), nil
 }
 
-func (m *mount) Look(what string, object int) (int64, error) {
+func (m *mount) Query(what string, object int) (int64, error) {
 	switch what {
 	case "waiting":
 		lines, err := m.lines(object, "waiters")
@@ -323,7 +323,7 @@ func (m *mount) Pending() (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			n, err := m.Look(end.counter, object)
+			n, err := m.Query(end.counter, object)
 			if err != nil || n > 0 && (end.anyway || !slices.Equal(span, []string{"max"})) {
 				return err == nil, err
 			}

@@ -17,8 +17,8 @@ type Place interface {
 	// Shared is the path of a file that processes map for what they share.
 	Shared() string
 
-	// Look is what an object shows: messages, bytes, value, waiting.
-	Look(what string, object int) (int64, error)
+	// Query is what an object shows: messages, bytes, value, waiting.
+	Query(what string, object int) (int64, error)
 
 	// Parked tells which processes wait in an object.
 	Parked(pids []int) (map[int]bool, error)

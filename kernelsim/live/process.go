@@ -168,7 +168,7 @@ func (p *process) report(r report) {
 
 func (p *process) say(kind reportKind, text string) { p.report(report{Kind: kind, Text: text}) }
 
-func (p *process) glance() *glance { return &glance{s: p.s, t: p.table, place: p.place, pids: p.pids} }
+func (p *process) view() *view { return &view{s: p.s, t: p.table, place: p.place, pids: p.pids} }
 
 // Turn waits for the process's turn, where turns are taken.
 func (p *process) Turn(n, line int) {
@@ -189,20 +189,20 @@ func (p *process) Turn(n, line int) {
 
 // locked carries out f under the lock and holds what it has changed against what is
 // to hold always.
-func (p *process) locked(changes bool, f func(g *glance)) {
+func (p *process) locked(changes bool, f func(g *view)) {
 	p.table.lock()
-	g := p.glance()
+	g := p.view()
 	f(g)
 	var err error
 	if changes {
-		err = p.s.Always(scenario.SeesVariables, g)
+		err = p.s.Always(scenario.ScopeVariables, g)
 	}
 	p.table.unlock()
 	p.mind(g, err)
 }
 
 // mind ends the process if an assertion does not hold, or could not be looked at.
-func (p *process) mind(g *glance, err error) {
+func (p *process) mind(g *view, err error) {
 	switch {
 	case g.err != nil:
 		p.say(fails, g.err.Error())
@@ -214,20 +214,20 @@ func (p *process) mind(g *glance, err error) {
 
 // watch holds what objects show against what is to hold always.
 func (p *process) watch() {
-	if p.s.CountAlways(scenario.SeesObject) > 0 {
-		g := p.glance()
-		p.mind(g, p.s.Always(scenario.SeesObject, g))
+	if p.s.CountAlways(scenario.ScopeObject) > 0 {
+		g := p.view()
+		p.mind(g, p.s.Always(scenario.ScopeObject, g))
 	}
 }
 
 func (p *process) Load(variable int) (v scenario.Value) {
-	p.locked(false, func(g *glance) { v = g.Load(variable) })
+	p.locked(false, func(g *view) { v = g.Load(variable) })
 	p.say(touches, "reads "+p.s.VariableName(variable)+" = "+v.String())
 	return v
 }
 
-func (p *process) Look(l scenario.Look) (n int64) {
-	p.locked(false, func(g *glance) { n = g.Look(l) })
+func (p *process) Query(l scenario.Query) (n int64) {
+	p.locked(false, func(g *view) { n = g.Query(l) })
 	return n
 }
 
@@ -238,8 +238,8 @@ func (p *process) Store(variable int, v scenario.Value) {
 func (p *process) Atomically(f func(scenario.Memory) error) {
 	var err error
 	m := &memory{p: p}
-	p.locked(true, func(g *glance) {
-		m.glance = g
+	p.locked(true, func(g *view) {
+		m.view = g
 		err = f(m)
 	})
 	if err != nil {
@@ -252,7 +252,7 @@ func (p *process) Atomically(f func(scenario.Memory) error) {
 
 // A memory is the table while it is locked. What is set is reported afterwards.
 type memory struct {
-	*glance
+	*view
 	p    *process
 	done []string
 }
@@ -273,7 +273,7 @@ func (m *memory) Set(variable int, v scenario.Value) error {
 }
 
 func (p *process) Enter(section int, by int64) {
-	p.locked(true, func(*glance) { p.table.enter(section, by) })
+	p.locked(true, func(*view) { p.table.enter(section, by) })
 	verb := "enter "
 	if by < 0 {
 		verb = "leave "

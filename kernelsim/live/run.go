@@ -534,7 +534,7 @@ func (r *run) conclude(out *Result) error {
 			stuck = append(stuck, c.Name+" waits for ever in "+c.waits)
 		}
 	}
-	g := &glance{s: r.s, t: r.table, place: r.place, pids: r.pids}
+	g := &view{s: r.s, t: r.table, place: r.place, pids: r.pids}
 	var err error
 	if len(stuck) > 0 {
 		out.Outcome.Result, out.Outcome.Detail = "deadlock", strings.Join(stuck, ", ")
@@ -577,9 +577,9 @@ func (r *run) conclude(out *Result) error {
 }
 
 // judge holds the end against all assertions.
-func (r *run) judge(g *glance) error {
-	for _, sight := range []scenario.Sight{scenario.SeesVariables, scenario.SeesObject, scenario.SeesMore} {
-		if err := r.s.Always(sight, g); err != nil {
+func (r *run) judge(g *view) error {
+	for _, scope := range []scenario.Scope{scenario.ScopeVariables, scenario.ScopeObject, scenario.ScopeMore} {
+		if err := r.s.Always(scope, g); err != nil {
 			return err
 		}
 	}

@@ -125,8 +125,8 @@ func (t *table) setState(process int, state int64) { t.setWord(wordSize*process,
 
 func (t *table) state(process int) int64 { return t.word(wordSize * process) }
 
-// A glance sees the run as it stands. The table is locked, or everything is over.
-type glance struct {
+// A view sees the run as it stands. The table is locked, or everything is over.
+type view struct {
 	s     *scenario.Scenario
 	t     *table
 	place Place
@@ -134,9 +134,9 @@ type glance struct {
 	err   error // of the first look that failed
 }
 
-func (g *glance) Load(variable int) scenario.Value { return g.t.load(variable) }
+func (g *view) Load(variable int) scenario.Value { return g.t.load(variable) }
 
-func (g *glance) Look(l scenario.Look) (n int64) {
+func (g *view) Query(l scenario.Query) (n int64) {
 	count := func(pass func(i int) bool) (n int64) {
 		for i, other := range g.s.Instances() {
 			if other.Process == l.Index && pass(i) {
@@ -158,7 +158,7 @@ func (g *glance) Look(l scenario.Look) (n int64) {
 		parked, err = g.place.Parked(g.pids)
 		n = count(func(i int) bool { return parked[g.pids[i]] })
 	default:
-		n, err = g.place.Look(l.What, l.Index)
+		n, err = g.place.Query(l.What, l.Index)
 	}
 	if err != nil && g.err == nil {
 		g.err = err

@@ -133,23 +133,23 @@ func TestTableThatIsNotThereIsAnError(t *testing.T) {
 	}
 }
 
-// A glance counts processes by their declaration, and asks the place for the rest.
+// A view counts processes by their declaration, and asks the place for the rest.
 func TestGlanceCountsWhoHasEndedAndWhoWaits(t *testing.T) {
 	s, a, _ := tables(t, "semaphore s value=3\nshared n = 0\nprocess p * 2:\n  wait s\nprocess q:\n  enter here\nfinally value(s) == 1 and blocked(p) == 0 and exited(p) == 0 and killed(q) == 0 and inside(here) == 0\n")
 	a.setState(0, exited)
 	a.setState(2, killed)
 	a.enter(0, 4)
-	g := &glance{s: s, t: a, pids: []int{11, 12, 13}, place: fakePlace{parked: map[int]bool{12: true, 13: true}, looks: map[string]int64{"value": 3}}}
+	g := &view{s: s, t: a, pids: []int{11, 12, 13}, place: fakePlace{parked: map[int]bool{12: true, 13: true}, looks: map[string]int64{"value": 3}}}
 	for _, c := range []struct {
-		look scenario.Look
+		look scenario.Query
 		want int64
 	}{
-		{scenario.Look{What: "exited", Index: 0}, 1}, {scenario.Look{What: "exited", Index: 1}, 1},
-		{scenario.Look{What: "killed", Index: 0}, 0}, {scenario.Look{What: "killed", Index: 1}, 1},
-		{scenario.Look{What: "blocked", Index: 0}, 1}, {scenario.Look{What: "blocked", Index: 1}, 1},
-		{scenario.Look{What: "inside"}, 4}, {scenario.Look{What: "value"}, 3},
+		{scenario.Query{What: "exited", Index: 0}, 1}, {scenario.Query{What: "exited", Index: 1}, 1},
+		{scenario.Query{What: "killed", Index: 0}, 0}, {scenario.Query{What: "killed", Index: 1}, 1},
+		{scenario.Query{What: "blocked", Index: 0}, 1}, {scenario.Query{What: "blocked", Index: 1}, 1},
+		{scenario.Query{What: "inside"}, 4}, {scenario.Query{What: "value"}, 3},
 	} {
-		if got := g.Look(c.look); got != c.want {
+		if got := g.Query(c.look); got != c.want {
 			t.Errorf("%+v = %d; want %d", c.look, got, c.want)
 		}
 	}
@@ -157,9 +157,9 @@ func TestGlanceCountsWhoHasEndedAndWhoWaits(t *testing.T) {
 		t.Errorf("error %v", g.err)
 	}
 	g.place = fakePlace{err: syscall.EIO}
-	g.Look(scenario.Look{What: "value"})
+	g.Query(scenario.Query{What: "value"})
 	g.place = fakePlace{err: syscall.EPERM}
-	g.Look(scenario.Look{What: "blocked"})
+	g.Query(scenario.Query{What: "blocked"})
 	if g.err != syscall.EIO {
 		t.Errorf("of two looks that fail the error is %v; want the first one", g.err)
 	}
@@ -173,7 +173,7 @@ type fakePlace struct {
 	err    error
 }
 
-func (p fakePlace) Look(what string, _ int) (int64, error) { return p.looks[what], p.err }
-func (p fakePlace) Parked([]int) (map[int]bool, error)     { return p.parked, p.err }
-func (p fakePlace) Pending() (bool, error)                 { return false, p.err }
-func (p fakePlace) Closing() (bool, error)                 { return false, p.err }
+func (p fakePlace) Query(what string, _ int) (int64, error) { return p.looks[what], p.err }
+func (p fakePlace) Parked([]int) (map[int]bool, error)      { return p.parked, p.err }
+func (p fakePlace) Pending() (bool, error)                  { return false, p.err }
+func (p fakePlace) Closing() (bool, error)                  { return false, p.err }

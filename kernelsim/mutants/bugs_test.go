@@ -12,7 +12,7 @@ var bugs = []struct {
 	{name: "senders push in", mutant: "Mailbox.admit: case 1 never", text: "a.ahead && b.overflow == objects.Block && !exempt"},
 	{name: "too few are evicted", bug: Bug{"Mailbox.evictions: statement 3", "evicted = 1"}, text: "evicted++"},
 	{name: "the last message first", bug: Bug{"Mailbox.store: statement 4", "b.held.insert(m, b.held.above(0))"}, text: "b.held.push(m, b.order.rank(m))"},
-	{name: "room wakes no sender", mutant: "Mailbox.receive: statement 15 left out", text: "b.pump(now, &done)"},
+	{name: "room wakes no sender", mutant: "Mailbox.receive: statement 16 left out", text: "b.pump(now, &done)"},
 	{name: "a returned message is last", bug: Bug{"Mailbox.restore: statement 4", "b.held.push(m, b.order.rank(m))"}, text: "b.held.putBack(m, b.order.rank(m))"},
 	{name: "a cancelled send stays booked", mutant: "Mailbox.end: statement 5 left out", text: "b.withdraw(r)"},
 	{name: "receivers do not select", bug: Bug{"Mailbox.heldFor: statement 4", "m = b.held.find(nil)"}, text: "m = b.held.find(FileOf(h).Filter)"},

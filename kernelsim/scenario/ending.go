@@ -129,7 +129,7 @@ func (m *Run) Ending(err error) Ending {
 func Waits(operation string) string { return operation + " … waits" }
 
 // Describe tells the values of the shared variables and what the objects hold.
-func (s *Scenario) Describe(g Glance) (variables, holdings []string) {
+func (s *Scenario) Describe(g View) (variables, holdings []string) {
 	for i, d := range s.shared {
 		v := g.Load(i)
 		text := v.String()
@@ -141,11 +141,11 @@ func (s *Scenario) Describe(g Glance) (variables, holdings []string) {
 	for i, d := range s.objects {
 		switch d.kind.Name {
 		case "semaphore":
-			holdings = append(holdings, fmt.Sprintf("%s: %d", d.name, g.Look(Look{"value", i})))
+			holdings = append(holdings, fmt.Sprintf("%s: %d", d.name, g.Query(Query{"value", i})))
 		case "mailbox":
-			holdings = append(holdings, fmt.Sprintf("%s: %s", d.name, kernel.Counted(int(g.Look(Look{"messages", i})), "message")))
+			holdings = append(holdings, fmt.Sprintf("%s: %s", d.name, kernel.Counted(int(g.Query(Query{"messages", i})), "message")))
 		case "pipe":
-			holdings = append(holdings, fmt.Sprintf("%s: %s", d.name, kernel.Counted(int(g.Look(Look{"bytes", i})), "byte")))
+			holdings = append(holdings, fmt.Sprintf("%s: %s", d.name, kernel.Counted(int(g.Query(Query{"bytes", i})), "byte")))
 		}
 	}
 	return variables, holdings

@@ -17,7 +17,7 @@ type instruction struct {
 	by    int64
 	value Value
 	text  string
-	look  Look
+	query Query
 	st    *statement // that it is of; nil at the end of the program
 }
 
@@ -27,7 +27,7 @@ const (
 	opConst     opcode = iota
 	opLocal            // push the variable in slot n
 	opLoad             // push a shared one
-	opLook             // push what is seen
+	opQuery            // push what is seen
 	opNot              //
 	opBinary           // text is the sign
 	opDecided          // go to n if text, "and" or "or", needs no right side; drop the left one otherwise
@@ -250,7 +250,7 @@ func (c *compiler) expression(e *expression) {
 	case "shared":
 		c.emit(instruction{op: opLoad, n: int(e.n), by: c.element(int(e.n), e.of, e.left)})
 	case "call":
-		c.emit(instruction{op: opLook, by: c.element(int(e.n), e.of, e.left), look: Look{e.text, int(e.n)}})
+		c.emit(instruction{op: opQuery, by: c.element(int(e.n), e.of, e.left), query: Query{e.text, int(e.n)}})
 	case "not":
 		c.expression(e.left)
 		c.emit(instruction{op: opNot})
@@ -321,14 +321,14 @@ type ask struct {
 	index int        // of the variable, section, object or process
 	by    int64      // of enter; how many there are to choose from
 	value Value      // to store
-	look  Look
+	query Query
 }
 
 type question uint8
 
 const (
 	askLoad    question = iota + 1
-	askLook             //
+	askQuery            //
 	askStore            //
 	askAtomic           // see machine.atomically
 	askMonitor          // to enter it, or to leave it
@@ -584,10 +584,10 @@ func (m *machine) direct(in *instruction) {
 		v := m.memory.Load(m.target(in, 0))
 		m.drop(int(in.by))
 		m.push(v)
-	case opLook:
-		look := in.look
-		look.Index = m.seen(in)
-		n := m.memory.Look(look)
+	case opQuery:
+		query := in.query
+		query.Index = m.seen(in)
+		n := m.memory.Query(query)
 		m.drop(int(in.by))
 		m.push(Value{N: n})
 	case opStore:
@@ -621,7 +621,7 @@ func (m *machine) seen(in *instruction) int {
 	if in.by > 0 {
 		return int(m.top(0).N)
 	}
-	return in.look.Index
+	return in.query.Index
 }
 
 // asks makes the ask of in.
@@ -630,9 +630,9 @@ func (m *machine) asks(in *instruction) (q ask, asked bool) {
 	switch in.op {
 	case opLoad:
 		q.what, q.index = askLoad, m.target(in, 0)
-	case opLook:
-		q.what, q.look = askLook, in.look
-		q.look.Index = m.seen(in)
+	case opQuery:
+		q.what, q.query = askQuery, in.query
+		q.query.Index = m.seen(in)
 	case opStore:
 		q.what, q.value, q.index = askStore, m.top(0), m.target(in, 1)
 	case opUpdate, opCas, opAtomic:
@@ -677,7 +677,7 @@ func (m *machine) answer(a answer) {
 	case opLoad:
 		m.drop(int(in.by))
 		m.push(a.value)
-	case opLook:
+	case opQuery:
 		m.drop(int(in.by))
 		m.push(Value{N: a.n})
 	case opStore:
@@ -761,8 +761,8 @@ func (s *Scenario) Act(i Instance, sys System) {
 		switch q.what {
 		case askLoad:
 			a.value = sys.Load(q.index)
-		case askLook:
-			a.n = sys.Look(q.look)
+		case askQuery:
+			a.n = sys.Query(q.query)
 		case askStore:
 			sys.Store(q.index, q.value)
 		case askAtomic:

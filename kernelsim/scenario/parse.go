@@ -41,7 +41,6 @@ type statement struct {
 	arguments    []*expression
 	into         int // the slot that is told whether cas has set its variable, -1 if none
 	shared       bool
-	name         string
 	label        kernel.Label
 	expr, second *expression
 	policy       [2]string
@@ -820,7 +819,7 @@ func (p *parser) call(e *expression, t token) {
 		e.n = int64(i)
 		e.of, e.left = p.which(n)
 		for i := range max(1, e.of) {
-			if l := (Look{t.text, int(e.n) + i}); !slices.Contains(p.s.counters, l) {
+			if l := (Query{t.text, int(e.n) + i}); !slices.Contains(p.s.counters, l) {
 				p.s.counters = append(p.s.counters, l)
 			}
 		}

@@ -4,10 +4,9 @@ import "slices"
 
 // A call is one of a procedure, which may be declared below it.
 type call struct {
-	st     *statement
-	name   token
-	at     int // the line
-	result bool
+	st   *statement
+	name token
+	at   int // the line
 }
 
 // procedureDecl reads a procedure: what it is called with are variables of its own.

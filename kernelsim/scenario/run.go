@@ -171,7 +171,7 @@ func (m *Run) snapshot(h *kernel.Hash) {
 	}
 	m.hashMonitors(h)
 	for _, l := range m.s.counters {
-		h.Uint(uint64(m.Look(l)))
+		h.Uint(uint64(m.Query(l)))
 	}
 	for _, a := range m.processes {
 		if a.p.Killed() {
@@ -199,10 +199,10 @@ func (e End) mode() kernel.Mode {
 	return kernel.Mode{}
 }
 
-// Load and Look see the run as it stands, without a step.
+// Load and Query see the run as it stands, without a step.
 func (m *Run) Load(variable int) Value { return m.shared[variable] }
 
-func (m *Run) Look(l Look) int64 {
+func (m *Run) Query(l Query) int64 {
 	count := func(pass func(*kernel.Process) bool) (n int64) {
 		for _, a := range m.processes {
 			if a.self.Process == l.Index && pass(a.p) {
@@ -321,8 +321,8 @@ func (a *simulated) Do(*kernel.Process) {
 	case askLoad:
 		r.value = m.shared[q.index]
 		a.p.Note("reads "+a.s.shared[q.index].name+" = "+r.value.String(), "")
-	case askLook:
-		r.n = m.Look(q.look)
+	case askQuery:
+		r.n = m.Query(q.query)
 	case askStore:
 		m.shared[q.index] = q.value
 		a.noteSet(q.index, q.value)

@@ -34,7 +34,7 @@ type Scenario struct {
 	conditions  []conditionDecl
 	prioritized int // the line of the first process that has a priority, 0 if none has
 	sections    []string
-	counters    []Look // that expressions look at
+	counters    []Query // that expressions look at
 	always      []assertion
 	finally     []assertion
 	eventually  []assertion
@@ -156,7 +156,7 @@ func truth(b bool) Value {
 const errnoSlot, meSlot = 0, 1
 
 // compute evaluates e in a process with the variables locals.
-func (e *expression) compute(locals []Value, g Glance) (v Value, err error) {
+func (e *expression) compute(locals []Value, g View) (v Value, err error) {
 	switch e.op {
 	case "int":
 		return Value{N: e.n}, nil
@@ -177,7 +177,7 @@ func (e *expression) compute(locals []Value, g Glance) (v Value, err error) {
 		if e.op == "shared" {
 			return g.Load(int(at)), nil
 		}
-		return Value{N: g.Look(Look{e.text, int(at)})}, nil
+		return Value{N: g.Query(Query{e.text, int(at)})}, nil
 	}
 	left := Value{}
 	if left, err = e.left.compute(locals, g); err != nil || e.op == "not" {
@@ -275,7 +275,7 @@ func (as assertion) violated() error { return fmt.Errorf("line %d: violated: %s"
 
 // hold evaluates assertions and returns what is wrong with the first that does not
 // hold.
-func hold(all []assertion, g Glance) error {
+func hold(all []assertion, g View) error {
 	for _, as := range all {
 		v, err := as.expr.compute(nil, g)
 		if err == nil && v.N == 0 {

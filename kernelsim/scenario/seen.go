@@ -55,7 +55,7 @@ func (s *Scenario) Unshown() (all []string) {
 }
 
 // Shown is unshown without what can be seen of g now.
-func (s *Scenario) Shown(unshown []string, g Glance) (left []string) {
+func (s *Scenario) Shown(unshown []string, g View) (left []string) {
 	for _, as := range s.shows {
 		if !slices.Contains(unshown, as.String()) {
 			continue

@@ -15,7 +15,7 @@ import (
 // Objects, variables and sections are known by their index in the scenario, and so
 // are processes: all of a "process p * 3" have one.
 type System interface {
-	Glance
+	View
 	Store(variable int, v Value)
 
 	// Atomically carries out f, and nobody comes in between. An error ends the run.
@@ -50,21 +50,21 @@ type System interface {
 
 // A Memory is the shared variables while nobody else reaches them.
 type Memory interface {
-	Glance
+	View
 	Set(variable int, v Value) error
 
 	// Found is told what a variable is that is not what was expected.
 	Found(variable int, v Value)
 }
 
-// A Glance is how expressions read variables and look at the run.
-type Glance interface {
+// A View is how expressions read variables and look at the run.
+type View interface {
 	Load(variable int) Value
-	Look(l Look) int64
+	Query(l Query) int64
 }
 
-// A Look is what a scenario's function sees.
-type Look struct {
+// A Query is what a scenario's function sees.
+type Query struct {
 	What  string // messages, bytes, waiting, value, inside, blocked, exited, killed, a counter
 	Index int    // of the object, section or process
 }
@@ -271,32 +271,32 @@ func walkStatements(body []*statement, visit func(*statement)) {
 	}
 }
 
-// Sight says what an assertion depends on, and so who can tell whether it holds while
+// Scope says what an assertion depends on, and so who can tell whether it holds while
 // the processes go on.
-type Sight uint8
+type Scope uint8
 
 const (
-	SeesVariables Sight = iota // variables, sections, and who has ended
-	SeesObject                 // one look at an object or at who waits
-	SeesMore                   // more than can be seen at once
+	ScopeVariables Scope = iota // variables, sections, and who has ended
+	ScopeObject                 // one look at an object or at who waits
+	ScopeMore                   // more than can be seen at once
 )
 
-// Always returns what is wrong with the first assertion of that sight that is to hold
+// Always returns what is wrong with the first assertion of that scope that is to hold
 // always.
-func (s *Scenario) Always(sight Sight, g Glance) error {
+func (s *Scenario) Always(scope Scope, g View) error {
 	var all []assertion
 	for _, as := range s.always {
-		if as.expr.sight() == sight {
+		if as.expr.scope() == scope {
 			all = append(all, as)
 		}
 	}
 	return hold(all, g)
 }
 
-// CountAlways is how many assertions of that sight are to hold always.
-func (s *Scenario) CountAlways(sight Sight) (n int) {
+// CountAlways is how many assertions of that scope are to hold always.
+func (s *Scenario) CountAlways(scope Scope) (n int) {
 	for _, as := range s.always {
-		if as.expr.sight() == sight {
+		if as.expr.scope() == scope {
 			n++
 		}
 	}
@@ -315,7 +315,7 @@ func (s *Scenario) Eventually() (wrong []error) {
 }
 
 // Met tells which of these hold now, one bit for each.
-func (s *Scenario) Met(g Glance) (met uint64) {
+func (s *Scenario) Met(g View) (met uint64) {
 	for i, as := range s.eventually {
 		if v, err := as.expr.compute(nil, g); err == nil && v.N != 0 {
 			met |= 1 << i
@@ -325,17 +325,17 @@ func (s *Scenario) Met(g Glance) (met uint64) {
 }
 
 // Finally returns what is wrong with the first assertion that is to hold at the end.
-func (s *Scenario) Finally(g Glance) error { return hold(s.finally, g) }
+func (s *Scenario) Finally(g View) error { return hold(s.finally, g) }
 
-func (e *expression) sight() Sight {
+func (e *expression) scope() Scope {
 	variables, looks := e.mentions()
 	switch {
 	case looks == 0:
-		return SeesVariables
+		return ScopeVariables
 	case looks == 1 && variables == 0:
-		return SeesObject
+		return ScopeObject
 	}
-	return SeesMore
+	return ScopeMore
 }
 
 // mentions counts what e reads under the lock of the variables, and what it looks at.
