@@ -178,24 +178,36 @@ func (f *FS) finish(done objects.Finished) {
 		k = nil
 	}
 	for r := unrendered.Next(); r != nil; r = unrendered.Next() {
-		k = r.Tag.(*call)
-		f.render(k)
-		k = nil
+		f.render(r.Tag.(*call))
 	}
 }
 
 // render makes the text of what the read k has found, and hands it to its object, which answers
 // k. A message of 100 MB takes seconds, for which only those wait who read the same open file.
+// A panic fails k, which has taken nothing then, and is passed on.
 func (f *FS) render(k *call) {
 	k.conn.Yield()
 	what := k.Unrendered
 	k.Unrendered = nil
-	text := k.handle.file.endpoint.render(what)
+	var text []byte
+	whole := false
+	defer func() { f.rendered(k, text, whole) }()
+	text = k.handle.file.endpoint.render(what)
+	whole = true
+}
+
+// rendered hands the text of k to its object; whole is false if it could not be made.
+func (f *FS) rendered(k *call, text []byte, whole bool) {
 	f.withObject(k.object, func(now objects.Time) objects.Finished {
 		if k.object.broken {
 			return k.Fail(syscall.EIO)
 		}
-		return k.object.impl.(objects.Renderer).Rendered(now, &k.Request, text)
+		done := k.object.impl.(objects.Renderer).Rendered(now, &k.Request, text)
+		if !whole {
+			done.Append(k.object.impl.Return(now, &k.Request))
+			k.Data, k.Errno = nil, syscall.EIO // errno(3)
+		}
+		return done
 	})
 }
 

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -123,6 +124,52 @@ func TestATextIsMadeWithoutTheLockOfItsObject(t *testing.T) {
 		}
 		if got := o.try(f, &handle{file: h.file}, objects.Receive, ""); string(got.Data) != "beside" {
 			t.Errorf("then received %q, want what was sent while the text was made", got.Data)
+		}
+	}
+}
+
+// Who reads a file whose text could not be made has an error and takes nothing, and those behind
+// are not kept waiting for that text.
+func TestPanicOverATextCostsThatReadAndNoOther(t *testing.T) {
+	f, o, h := flatMailbox(t)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	f.conn = fusedev.NewConn(fds[1], f, f, f.log)
+	mailbox.FileOf(&h.Handle).Envelopes = true
+	o.try(f, h, objects.Open, "")
+	o.try(f, &handle{file: h.file}, objects.Send, "message")
+	shows := *h.file.endpoint
+	panicked := false
+	shows.render = func(what any) []byte {
+		if !panicked {
+			panicked = true
+			panic("deliberate")
+		}
+		return what.(*mailbox.Envelope).Data
+	}
+	h.file.endpoint = &shows
+	for unique, want := range []struct {
+		status int32
+		text   string
+	}{{-int32(syscall.EIO), ""}, {0, "message"}} {
+		k := newCall(f, f.conn, h, uint64(unique+1), replyData)
+		k.Op, k.Size, k.Nonblock = objects.Receive, 100, true
+		func() {
+			defer func() { _ = recover() }()
+			f.submit(k)
+		}()
+		buf := make([]byte, 4096)
+		n, _, err := unix.Recvfrom(fds[0], buf, unix.MSG_DONTWAIT)
+		if err != nil {
+			t.Fatalf("read %d was not answered: %v", unique+1, err)
+		}
+		out := (*fuse.OutHeader)(unsafe.Pointer(&buf[0]))
+		if text := string(buf[unsafe.Sizeof(*out):n]); out.Unique != uint64(unique+1) || out.Status != want.status || text != want.text {
+			t.Errorf("read %d was answered %d %q for %d, want %d %q", unique+1, out.Status, text, out.Unique, want.status, want.text)
 		}
 	}
 }
