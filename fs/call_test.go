@@ -34,6 +34,21 @@ func flatMailbox(t *testing.T) (*FS, *object, *handle) {
 	return nil, nil, nil
 }
 
+// connect gives f a connection, of which it returns the kernel's end.
+func connect(t *testing.T, f *FS) (kernel int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+	})
+	f.conn = fusedev.NewConn(fds[1], f, f, f.log)
+	return fds[0]
+}
+
 func (o *object) try(f *FS, h *handle, op objects.Op, data string) *call {
 	k := &call{fs: f, handle: h, object: o, reply: replyData, silent: true}
 	k.Op, k.Handle, k.Data, k.Size, k.Nonblock = op, &h.Handle, []byte(data), 100, true
@@ -81,13 +96,7 @@ func TestEveryKindHasAPresentation(t *testing.T) {
 func TestATextIsMadeWithoutTheLockOfItsObject(t *testing.T) {
 	for _, waits := range []bool{false, true} {
 		f, o, h := flatMailbox(t)
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(fds[0])
-		defer unix.Close(fds[1])
-		f.conn = fusedev.NewConn(fds[1], f, f, f.log)
+		kernel := connect(t, f)
 		mailbox.FileOf(&h.Handle).Envelopes = true
 		o.try(f, h, objects.Open, "")
 		send := func(text string) {
@@ -115,7 +124,7 @@ func TestATextIsMadeWithoutTheLockOfItsObject(t *testing.T) {
 			send("first")
 		}
 		buf := make([]byte, 4096)
-		n, err := unix.Read(fds[0], buf)
+		n, err := unix.Read(kernel, buf)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,13 +141,7 @@ func TestATextIsMadeWithoutTheLockOfItsObject(t *testing.T) {
 // are not kept waiting for that text.
 func TestPanicOverATextCostsThatReadAndNoOther(t *testing.T) {
 	f, o, h := flatMailbox(t)
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fds[0])
-	defer unix.Close(fds[1])
-	f.conn = fusedev.NewConn(fds[1], f, f, f.log)
+	kernel := connect(t, f)
 	mailbox.FileOf(&h.Handle).Envelopes = true
 	o.try(f, h, objects.Open, "")
 	o.try(f, &handle{file: h.file}, objects.Send, "message")
@@ -163,7 +166,7 @@ func TestPanicOverATextCostsThatReadAndNoOther(t *testing.T) {
 			f.submit(k)
 		}()
 		buf := make([]byte, 4096)
-		n, _, err := unix.Recvfrom(fds[0], buf, unix.MSG_DONTWAIT)
+		n, _, err := unix.Recvfrom(kernel, buf, unix.MSG_DONTWAIT)
 		if err != nil {
 			t.Fatalf("read %d was not answered: %v", unique+1, err)
 		}

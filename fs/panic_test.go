@@ -279,13 +279,7 @@ func (lateFault) Expire(objects.Time) objects.Finished { panic("deliberate") }
 
 func TestPanicInOneAnswerLeavesTheOthersTheirs(t *testing.T) {
 	f, o, h := flatMailbox(t)
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fds[0])
-	defer unix.Close(fds[1])
-	f.conn = fusedev.NewConn(fds[1], f, f, f.log)
+	kernel := connect(t, f)
 	for unique := uint64(1); unique <= 3; unique++ {
 		k := newCall(f, f.conn, h, unique, replyData)
 		k.Op, k.Size, k.Tag = objects.Peek, 100, k
@@ -310,7 +304,7 @@ func TestPanicInOneAnswerLeavesTheOthersTheirs(t *testing.T) {
 		status int32
 	}{{1, 0}, {2, -int32(syscall.EIO)}, {3, 0}} {
 		buf := make([]byte, 4096)
-		if _, err := unix.Read(fds[0], buf); err != nil {
+		if _, err := unix.Read(kernel, buf); err != nil {
 			t.Fatal(err)
 		}
 		out := (*fuse.OutHeader)(unsafe.Pointer(&buf[0]))
